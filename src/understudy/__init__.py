@@ -1,0 +1,54 @@
+"""Imitation learning for robots: demonstrations in, a measured policy out.
+
+The public names, each loaded when it is first used: a robot's own computer that records and measures never
+loads torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    # what is recorded
+    "Episode": "episode",
+    "Batch": "dataset",
+    "Dataset": "dataset",
+    "read": "storage",
+    "write": "storage",
+    # who takes part
+    "Env": "roles",
+    "Expert": "roles",
+    "Policy": "roles",
+    "adapt": "envs",
+    "check": "envs",
+    "task": "envs",
+    "tasks": "envs",
+    "rollout": "rollout",
+    "rollouts": "rollout",
+    # what is learned
+    "Agent": "agent",
+    "Chunked": "agent",
+    "load": "agent",
+    "train": "train",
+    # how good it is
+    "Report": "evaluate",
+    "compare": "evaluate",
+    "evaluate": "evaluate",
+}
+
+__all__ = ["__version__", *_HOME]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'understudy' has no attribute {name!r}")
+    value = getattr(import_module(f"understudy.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

@@ -1,0 +1,7 @@
+"""The learned policy, its normalisers, and the Policy that plays its chunks."""
+
+from understudy.agent.agent import Agent, load
+from understudy.agent.chunked import Chunked
+from understudy.agent.normalize import Columns, Kind, Normalizer
+
+__all__ = ["Agent", "Chunked", "Columns", "Kind", "Normalizer", "load"]

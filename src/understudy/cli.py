@@ -1,0 +1,321 @@
+"""The command line: the only place where strings become objects.
+
+Each verb is a frozen dataclass whose fields are its flags. A verb returns one JSON-ready mapping; `--json` prints it
+as the last thing on standard output and sends everything else to standard error.
+"""
+
+from __future__ import annotations
+
+import json as jsonlib
+import os
+import pkgutil
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, make_dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from rich.console import Console
+from tyro.conf import OmitArgPrefixes, Positional
+
+import understudy
+
+__all__ = ["main"]
+
+Result = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class _Verb:
+    json: bool = field(default=False, kw_only=True)
+    """Print one JSON object, last on standard output; words go to standard error."""
+
+    def console(self) -> Console:
+        return Console(stderr=self.json, highlight=False)
+
+
+@dataclass(frozen=True)
+class Tasks(_Verb):
+    """Lists the built-in tasks. Any registered Gymnasium id works too.
+
+    Example: understudy tasks
+    """
+
+    def run(self) -> Result:
+        from understudy import show
+
+        return show.tasks(self.console())
+
+
+@dataclass(frozen=True)
+class Record(_Verb):
+    """Records demonstrations of a task's expert.
+
+    Example: understudy record fetch-push --episodes 100 --out pushes
+    """
+
+    task: Positional[str]
+    """A task's name (see `understudy tasks`)."""
+    out: Path
+    """The folder to write; it must not hold a dataset yet, unless --append."""
+    episodes: int = 50
+    """How many episodes."""
+    seed: int = 0
+    """The first episode's seed; the others follow."""
+    noise: float = 0.0
+    """Noise in what is executed, in half action ranges; the clean action stays the label (DART)."""
+    workers: int = 2
+    """Processes; the recording is the same for any number."""
+    append: bool = False
+    """Add to a dataset that is there."""
+
+    def run(self) -> Result:
+        from understudy import record
+
+        return record.record(**_fields(self), console=self.console())
+
+
+@dataclass(frozen=True)
+class Inspect(_Verb):
+    """Says what is in a dataset, and what is wrong with it.
+
+    Example: understudy inspect pushes
+    """
+
+    data: Positional[Path]
+    """A dataset's folder."""
+
+    def run(self) -> Result:
+        from understudy import show
+
+        return show.inspection(self.data, self.console())
+
+
+@dataclass(frozen=True)
+class Evaluate(_Verb):
+    """Measures a trained policy on fresh seeds, beside the expert and four baselines.
+
+    Example: understudy evaluate run --task fetch-push --episodes 100 --json
+    """
+
+    policy: Positional[Path]
+    """A run's folder."""
+    task: str | None = None
+    """The task; by default the one it was trained on."""
+    episodes: int = 100
+    """How many episodes, each on its own seed."""
+    seed: int = 1_000_000
+    """The first seed; the others follow. Seeds of the demonstrations are refused."""
+    baselines: bool = True
+    """Measure expert, random, zero, replay and nearest neighbour on the same seeds."""
+    other_task: bool = False
+    """Allow a task that the policy was not trained on."""
+    workers: int = 2
+    """Processes; the result is the same for any number."""
+
+    def run(self) -> Result:
+        from understudy import runs
+
+        return runs.evaluate_run(**_fields(self), console=self.console())
+
+
+@dataclass(frozen=True)
+class Compare(_Verb):
+    """Compares two evaluated runs, seed by seed.
+
+    Example: understudy compare run-a run-b
+    """
+
+    first: Positional[Path]
+    """A run's folder, after `understudy evaluate`."""
+    second: Positional[Path]
+    """Another one, evaluated on the same seeds."""
+
+    def run(self) -> Result:
+        from understudy import show
+
+        return show.comparison(self.first, self.second, self.console())
+
+
+@dataclass(frozen=True)
+class Report(_Verb):
+    """Writes one self-contained HTML page about one or more runs.
+
+    Example: understudy report run --out report.html
+    """
+
+    runs: Positional[tuple[Path, ...]]
+    """Folders of runs."""
+    out: Path = Path("report.html")
+    """The file to write."""
+
+    def run(self) -> Result:
+        from understudy.report import write_report
+
+        path = write_report(list(self.runs), self.out)
+        self.console().print(f"wrote {path}")
+        return {"report": str(path), "bytes": path.stat().st_size}
+
+
+@dataclass(frozen=True)
+class Demo(_Verb):
+    """The main job: demonstrations, behavioural cloning, evaluation, report.
+
+    Example: understudy demo --out demo
+    """
+
+    out: Path = Path("demo")
+    """The folder to write."""
+    task: str = "fetch-pick-place"
+    """A task with an expert."""
+    demonstrations: tuple[int, ...] = (10, 25, 50, 100)
+    """Numbers of demonstrations for the curve; the largest gives the policy that is reported."""
+    episodes: int = 200
+    """Fresh episodes for each evaluation."""
+    workers: int = 2
+    """Processes for simulation."""
+
+    def run(self) -> Result:
+        from understudy import demo
+
+        return demo.demo(**_fields(self), console=self.console())
+
+
+_VERBS: dict[str, type[_Verb]] = {
+    "tasks": Tasks,
+    "record": Record,
+    "inspect": Inspect,
+    "evaluate": Evaluate,
+    "compare": Compare,
+    "report": Report,
+    "demo": Demo,
+}
+
+
+def _fields(verb: _Verb) -> dict[str, Any]:
+    return {k: v for k, v in vars(verb).items() if k != "json"}
+
+
+def _algorithms() -> list[str]:
+    """The modules of `learn` with a Config and a Learner: a new one is found without being registered."""
+    from understudy import learn
+
+    names = [m.name for m in pkgutil.iter_modules(learn.__path__)]
+    modules = {n: import_module(f"understudy.learn.{n}") for n in names}
+    return [n for n, m in modules.items() if hasattr(m, "Config") and hasattr(m, "Learner")]
+
+
+def _train(algorithm: str) -> type[_Verb]:
+    """The verb `train ALGORITHM`: where from and where to, the algorithm's own Config, the network, the budget."""
+    from understudy.runs import Network, fit_run
+    from understudy.train import Budget
+
+    module = import_module(f"understudy.learn.{algorithm}")
+
+    def run(self: Any) -> Result:
+        return fit_run(algorithm=algorithm, console=self.console(), **_fields(self))
+
+    fields: list[Any] = [
+        ("data", Annotated[Path, tyro.conf.arg(help="The demonstrations: a dataset's folder.")]),
+        ("out", Annotated[Path, tyro.conf.arg(help="The run's folder to write.")]),
+        ("config", OmitArgPrefixes[module.Config], module.Config()),
+        ("network", OmitArgPrefixes[Network], Network()),
+        ("budget", OmitArgPrefixes[Budget], Budget()),
+        ("task", Annotated[str | None, tyro.conf.arg(help="Refuse data made for another task.")], None),
+        (
+            "validation",
+            Annotated[float, tyro.conf.arg(help="Share of the episodes held out for validation.")],
+            0.1,
+        ),
+        (
+            "successes_only",
+            Annotated[bool, tyro.conf.arg(help="Leave failed demonstrations out.")],
+            False,
+        ),
+        ("resume", Annotated[bool, tyro.conf.arg(help="Go on from the run's checkpoint.")], False),
+    ]
+    made = make_dataclass("Train", fields, bases=(_Verb,), namespace={"run": run}, frozen=True, kw_only=True)
+    made.__doc__ = (
+        f"Trains a policy: {(module.__doc__ or algorithm).splitlines()[0].rstrip('.')}.\n\n"
+        f"Example: understudy train {algorithm} --data pushes --out run"
+    )
+    return made
+
+
+_USAGE = """understudy: demonstrations in, a measured policy out.
+
+  understudy demo                                     the main job, in one go
+  understudy tasks                                    what can be done
+  understudy record TASK --episodes N --out DIR       demonstrations of the task's expert
+  understudy inspect DIR                              what is in a dataset, and what is wrong with it
+  understudy train {algorithms} --data DIR --out RUN           a policy
+  understudy evaluate RUN --task TASK --episodes N    how good it is, beside five baselines
+  understudy compare RUN RUN                          which one is better, seed by seed
+  understudy report RUN...                            one HTML page
+
+Each takes --help, and --json for one JSON object on standard output."""
+
+
+def _parse(argv: Sequence[str]) -> _Verb:
+    words = list(argv)
+    verb = words.pop(0)
+    if verb == "train":
+        known = _algorithms()
+        if words and words[0] in ("-h", "--help"):
+            print(_USAGE.replace("{algorithms}", "|".join(known)))
+            raise SystemExit(0)
+        if not words or words[0] not in known:
+            given = f"not {words[0]!r}" if words else "but none is named"
+            raise ValueError(f"train takes an algorithm, one of {', '.join(known)}, {given}")
+        verb = f"train {words.pop(0)}"
+        kind = _train(verb.split()[1])
+    elif verb in _VERBS:
+        kind = _VERBS[verb]
+    else:
+        raise ValueError(f"no verb {verb!r}; there are {', '.join([*_VERBS, 'train'])}")
+    return tyro.cli(kind, prog=f"understudy {verb}", args=words, config=(tyro.conf.FlagCreatePairsOff,))
+
+
+def _guarded(work: Callable[[], int]) -> int:
+    """Runs it; a mistake in what was given becomes one line and exit status 2."""
+    if os.environ.get("UNDERSTUDY_TRACEBACK"):
+        return work()
+    try:
+        return work()
+    except KeyboardInterrupt:
+        print("understudy: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `understudy … | head` is no error
+        return 0
+    except (ValueError, KeyError, OSError, ImportError) as wrong:
+        words = wrong.args[0] if isinstance(wrong, KeyError) and wrong.args else wrong
+        print(f"understudy: {' '.join(str(words).split())}", file=sys.stderr)
+        return 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command line and returns its exit status: 0 done, 2 bad input, 130 interrupted."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in ("-h", "--help"):
+        print(_USAGE.replace("{algorithms}", "bc"))
+        return 0
+    if words[0] == "--version":
+        print(understudy.__version__)
+        return 0
+
+    def work() -> int:
+        verb = _parse(words)
+        result = dict(verb.run())  # type: ignore[attr-defined]
+        status: int = result.pop("exit_status", 0)
+        if verb.json:
+            print(jsonlib.dumps(result, allow_nan=False))
+        return status
+
+    return _guarded(work)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

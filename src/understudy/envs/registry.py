@@ -1,0 +1,267 @@
+"""The tasks by name: what they are, how they are made, who can do them and when they are done."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from understudy.envs import fetch
+from understudy.envs.adapt import DoorEnv, adapt
+from understudy.envs.judge import FinallyNear, Judged, ReturnAtLeast, Rule, StaysUpright
+from understudy.envs.spaces import ActionSpec
+from understudy.experts.fetch import FetchPickAndPlace, FetchPush, FetchReach
+from understudy.experts.lander import LunarLanderExpert
+from understudy.experts.pendulum import PendulumExpert
+from understudy.experts.reacher import ReacherExpert
+from understudy.roles import Policy
+
+__all__ = ["MissingExtra", "Task", "UnknownTask", "View", "task", "tasks"]
+
+_NO_LIMIT = 1000  # steps, for Gymnasium environments that state no limit
+
+
+class UnknownTask(KeyError):
+    """No task has that name; the message gives the nearest ones."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class MissingExtra(ImportError, ValueError):
+    """A task needs packages that are not installed; the message says how to get them."""
+
+
+@dataclass(frozen=True)
+class View:
+    """What to plot and to track: obs[key][..., dims].
+
+    Args:
+        labels: one name a dimension. unit: of all of them.
+        goal: the observation that holds the target of the same dims, None where there is no such target.
+    """
+
+    key: str
+    dims: tuple[int, ...]
+    labels: tuple[str, ...]
+    unit: str
+    goal: str | None = None
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task.
+
+    Args:
+        name: as the command line knows it. summary: one line.
+        make: makes the environment; can be pickled.
+        film: makes the same environment able to draw itself; None where it cannot.
+        horizon: the most steps of an episode; then it is truncated.
+        obs: observation name -> shape of one step. action: what actions it takes.
+        success: in words, when an episode counts as success; "" where the environment does not say.
+        expert: makes a scripted policy that can do it, None where there is none.
+        view: what to plot; None where nothing in the state is a place.
+        angles: observation name -> the dims that are raw angles in radians, which jump at ±π.
+    """
+
+    name: str
+    summary: str
+    make: Callable[[], DoorEnv]
+    horizon: int
+    obs: Mapping[str, tuple[int, ...]]
+    action: ActionSpec
+    success: str = ""
+    expert: Callable[[], Policy] | None = None
+    view: View | None = None
+    angles: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    film: Callable[[], DoorEnv] | None = None
+
+
+def tasks() -> tuple[str, ...]:
+    """The names of the built-in tasks. Besides them, `task` takes any registered Gymnasium id."""
+    return tuple(_TASKS)
+
+
+def task(name: str) -> Task:
+    """The task of that name: a built-in one, or a registered Gymnasium id (`"CartPole-v1"`).
+
+    A Gymnasium id has no expert, no view and no words for success, and where its registration gives no limit
+    an episode is truncated after 1000 steps.
+
+    Raises:
+        UnknownTask: when there is none, naming the nearest.
+        MissingExtra: when an id's packages are not installed.
+    """
+    return _TASKS[name] if name in _TASKS else _registered(name)
+
+
+def _registered(name: str) -> Task:
+    import gymnasium
+
+    if name not in gymnasium.registry and ":" not in name:
+        with contextlib.suppress(ImportError):
+            _import_robotics()
+    if name not in gymnasium.registry and ":" not in name:
+        known = [*_TASKS, *(k for k, s in gymnasium.registry.items() if s.entry_point is not None)]
+        lower = {k.lower(): k for k in known}
+        near = [lower[k] for k in difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.4)]
+        say = f"; did you mean {' or '.join(near)}?" if near else f"; there are {', '.join(_TASKS)}"
+        raise UnknownTask(f"there is no task {name!r}{say}")
+    make = partial(_make_gym, name)
+    env = make()
+    try:
+        horizon = env.horizon or _NO_LIMIT
+        drawn = partial(_make_gym, name, "rgb_array")
+        return Task(name, f"Gymnasium's {name}", make, horizon, dict(env.obs), env.action, film=drawn)
+    finally:
+        env.close()
+
+
+def _import_robotics() -> None:
+    """Imports gymnasium_robotics without the notice on Adroit's versions that it prints on import."""
+    if "gymnasium_robotics" in sys.modules:
+        return
+    with contextlib.suppress(ImportError, AttributeError):
+        from farama_notifications import notifications
+
+        notifications.pop("gymnasium_robotics", None)
+    import gymnasium_robotics  # noqa: F401
+
+
+@contextlib.contextmanager
+def _extra(name: str) -> Iterator[None]:
+    """Missing packages become one line that says what to install; Box2D's noise on import is kept quiet."""
+    import gymnasium
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "builtin type .* has no __module__ attribute", DeprecationWarning)
+        try:
+            yield
+        except (ImportError, gymnasium.error.DependencyNotInstalled) as e:
+            missing = getattr(e, "name", None) or str(e).split("\n")[0]
+            raise MissingExtra(
+                f'{name} needs packages that are not installed ({missing}): pip install "understudy[sim]"'
+            ) from None
+
+
+def _gym(name: str, id: str, render_mode: str | None, **kwargs: Any) -> Any:
+    import gymnasium
+
+    with _extra(name):
+        if id.startswith("Fetch"):
+            _import_robotics()
+        # Neither Gymnasium's checker nor its order enforcer: the door does what they do, once and for all tasks.
+        return gymnasium.make(id, disable_env_checker=True, render_mode=render_mode, **kwargs)
+
+
+def _make_gym(id: str, render_mode: str | None = None) -> DoorEnv:
+    raw = _gym(id, id, render_mode)
+    limited = getattr(raw.spec, "max_episode_steps", None)
+    return adapt(raw, horizon=None if limited else _NO_LIMIT)
+
+
+def _make_fetch(name: str, id: str, render_mode: str | None = None) -> DoorEnv:
+    return fetch.Fetch(_gym(name, id, render_mode).unwrapped, name, 50)
+
+
+def _make_judged(
+    name: str, id: str, rule: Callable[[], Rule], kwargs: Mapping[str, Any], render_mode: str | None = None
+) -> DoorEnv:
+    env = adapt(_gym(name, id, render_mode, **kwargs))
+    env.name = name
+    return Judged(env, rule())
+
+
+_NEAR = "the episode ends (terminated) as soon as the {} is within 5 cm of the goal; 50 steps at most"
+_BLOCK = View("achieved_goal", (0, 1, 2), ("x", "y", "z"), "m", "desired_goal")
+
+
+def _fetch(
+    name: str, id: str, what: str, summary: str, expert: Callable[[], Policy], *, block: bool
+) -> Task:
+    make = partial(_make_fetch, name, id)
+    return Task(
+        name, summary, make, 50, fetch.shapes(block=block), fetch.ACTION, _NEAR.format(what), expert, _BLOCK,
+        {"state": (11, 12, 13)} if block else {}, partial(_make_fetch, name, id, "rgb_array"),
+    )  # fmt: skip
+
+
+def _judged(
+    name: str, id: str, rule: Callable[[], Rule], kwargs: Mapping[str, Any] | None = None, **facts: Any
+) -> Task:
+    make = partial(_make_judged, name, id, rule, kwargs or {})
+    return Task(name=name, make=make, film=partial(make, render_mode="rgb_array"), **facts)
+
+
+_TASKS: dict[str, Task] = {
+    t.name: t
+    for t in (
+        _judged(
+            "pendulum",
+            "Pendulum-v1",
+            partial(StaysUpright, angle=0.2, steps=20),
+            summary="swing a pendulum up with too weak a motor, and hold it there",
+            horizon=200,
+            obs={"state": (3,)},
+            action=ActionSpec.box([-2.0], [2.0]),
+            success="the pendulum is within 0.2 rad of upright at each of the last 20 of 200 steps",
+            expert=PendulumExpert,
+            view=View("state", (0, 1), ("cos θ (up)", "sin θ"), ""),
+        ),
+        _judged(
+            "lunar-lander-continuous",
+            "LunarLander-v3",
+            partial(ReturnAtLeast, 200.0),
+            {"continuous": True},
+            summary="land a spacecraft softly between two flags, with throttled engines",
+            horizon=1000,
+            obs={"state": (8,)},
+            action=ActionSpec.box([-1.0, -1.0], [1.0, 1.0]),
+            success="the episode's return is 200 or more",
+            expert=LunarLanderExpert,
+            view=View("state", (0, 1), ("x", "y"), "half a screen"),
+            angles={"state": (4,)},
+        ),
+        _judged(
+            "reacher",
+            "Reacher-v5",
+            partial(FinallyNear, dims=(8, 9), distance=0.01),
+            summary="put the fingertip of a two-link arm on a target in the plane",
+            horizon=50,
+            obs={"state": (10,)},
+            action=ActionSpec.box([-1.0, -1.0], [1.0, 1.0]),
+            success="the fingertip is within 1 cm of the target after 50 steps",
+            expert=ReacherExpert,
+            view=View("state", (8, 9), ("x to the target", "y to the target"), "m"),
+        ),
+        _fetch(
+            "fetch-reach",
+            "FetchReach-v4",
+            "hand",
+            "move the hand of a Fetch robot to a point in the air",
+            FetchReach,
+            block=False,
+        ),
+        _fetch(
+            "fetch-push",
+            "FetchPush-v4",
+            "block",
+            "push a block across a table to a point, with closed fingers",
+            FetchPush,
+            block=True,
+        ),
+        _fetch(
+            "fetch-pick-place",
+            "FetchPickAndPlace-v4",
+            "block",
+            "pick a block up and carry it to a point, on the table or in the air",
+            FetchPickAndPlace,
+            block=True,
+        ),
+    )
+}

@@ -1,0 +1,96 @@
+"""Controllers for the Fetch tasks: waypoints in the space of the hand.
+
+Every action is a function of the present observation alone, continuous wherever the task allows it: no hidden
+phase, so a policy that sees what the controller saw can learn what it did.
+"""
+
+from __future__ import annotations
+
+from typing import final
+
+import numpy as np
+
+from understudy.episode import Array, Obs
+
+__all__ = ["FetchPickAndPlace", "FetchPush", "FetchReach"]
+
+_REACH = 0.033  # metres the hand moves in one step at action 1
+
+
+def _ramp(x: float, a: float, b: float) -> float:
+    """0 below a, 1 above b, straight between them."""
+    return min(max((x - a) / (b - a), 0.0), 1.0)
+
+
+def _action(move: Array, fingers: float) -> Array:
+    """The action [4] that brings the hand by `move` [3], in metres, in one step if it can."""
+    return np.append(np.clip(move / _REACH, -1.0, 1.0), fingers).astype(np.float32)
+
+
+@final
+class FetchReach:
+    """Straight to the goal."""
+
+    name = "fetch-reach expert"
+
+    def reset(self, seed: int) -> None: ...
+
+    def act(self, obs: Obs) -> Array:
+        """The action [4]."""
+        return _action(obs["desired_goal"] - obs["achieved_goal"], 0.0)
+
+
+@final
+class FetchPush:
+    """Over the block to its far side, down, and push along the line to the goal.
+
+    "Along" and "side" are the hand's place relative to the block, on that line and off it. In a corridor behind
+    the block the hand pushes and steers back onto the line; outside of it, it travels at a height.
+    """
+
+    name = "fetch-push expert"
+
+    def reset(self, seed: int) -> None: ...
+
+    def act(self, obs: Obs) -> Array:
+        """The action [4]."""
+        s, goal = obs["state"].astype(np.float64), obs["desired_goal"].astype(np.float64)
+        hand, block = s[0:3], s[3:6]
+        line = (goal - block)[:2]
+        line /= np.linalg.norm(line) + 1e-9
+        r = (hand - block)[:2]
+        along = float(r @ line)
+        side = r - along * line
+        travelling = _ramp(float(np.hypot(np.linalg.norm(side), max(0.0, along + 0.035))), 0.012, 0.03)
+        low = goal[2] - 0.01
+        up = float(hand[2] - low)
+        clear = max(_ramp(up, 0.035, 0.06), _ramp(float(np.linalg.norm(r)), 0.09, 0.12))
+        travel = clear * (block[:2] - 0.07 * line - hand[:2])
+        push = (1.0 - _ramp(up, 0.015, 0.035)) * 0.035 * line - side
+        xy = travelling * travel + (1.0 - travelling) * push
+        return _action(np.append(xy, low + 0.08 * travelling - hand[2]), 0.0)
+
+
+@final
+class FetchPickAndPlace:
+    """Over the block, down, close, carry."""
+
+    name = "fetch-pick-place expert"
+
+    def reset(self, seed: int) -> None: ...
+
+    def act(self, obs: Obs) -> Array:
+        """The action [4]."""
+        s, goal = obs["state"], obs["desired_goal"]
+        block, rel, fingers = s[3:6], s[6:9], s[9:11]
+        width = float(fingers.sum())
+        above = float(np.hypot(rel[0], rel[1]))
+        if np.linalg.norm(rel) < 0.02 and width < 0.06:  # held
+            move, close = goal - block, -1.0
+        elif np.linalg.norm(rel) < 0.02:
+            move, close = rel, -1.0
+        elif above < 0.02:
+            move, close = rel, 1.0
+        else:
+            move, close = rel + np.array([0, 0, 0.08]), 1.0
+        return _action(move, close)

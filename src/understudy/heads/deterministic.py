@@ -1,0 +1,81 @@
+"""One action for one observation: regression."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from understudy.heads.base import Array, Head, Mask, batch_last, masked_mean, pooled, readout, silenced
+
+__all__ = ["Deterministic", "DeterministicHead"]
+
+
+@dataclass(frozen=True)
+class Deterministic:
+    """How a regression head is built.
+
+    Args:
+        error: "mse" learns the mean of the expert's actions, "l1" the median of each dimension, "huber" is
+            quadratic below one normalised unit and linear above, so that outliers pull less.
+    """
+
+    error: Literal["mse", "l1", "huber"] = "mse"
+    kind: ClassVar[str] = "deterministic"
+
+    def __post_init__(self) -> None:
+        if self.error not in ("mse", "l1", "huber"):
+            raise ValueError(f"error is {self.error!r}; it must be 'mse', 'l1' or 'huber'")
+
+    def build(self, width: int, horizon: int, actions: int) -> DeterministicHead:
+        """A head with fresh weights."""
+        return DeterministicHead(width, horizon, actions, self)
+
+
+class DeterministicHead(Head):
+    """Predicts the chunk itself. The error of a step is summed over action dimensions, not averaged.
+
+    Where experts do two different things in one situation, the answer lies between them: see Mixture.
+    """
+
+    def __init__(self, width: int, horizon: int, actions: int, config: Deterministic) -> None:
+        super().__init__()
+        self.config, self.shape = config, (horizon, actions)
+        self.out = readout(width, horizon * actions)
+
+    def best(self, params: Tensor) -> Tensor:
+        """Prediction [B, H × A] to [B, H, A]."""
+        return params.view(-1, *self.shape)
+
+    def loss(self, tokens: Tensor, action: Tensor, mask: Tensor) -> Tensor:
+        miss = self.best(self.out(pooled(tokens))) - silenced(action, mask)
+        if self.config.error == "mse":
+            error = miss.square()
+        elif self.config.error == "l1":
+            error = miss.abs()
+        else:
+            error = torch.where(miss.abs() < 1, 0.5 * miss.square(), miss.abs() - 0.5)
+        return masked_mean(error.sum(-1), mask)
+
+    def gradient(self, params: Array, action: Array, mask: Mask) -> tuple[float, Array]:
+        """Loss and gradient: 2 (â - a), its sign, or itself held to ±1."""
+        turned, weight = batch_last(action, mask)
+        miss = params.reshape(turned.shape) - turned
+        if self.config.error == "mse":
+            error, slope = miss * miss, 2 * miss
+        elif self.config.error == "l1":
+            error, slope = np.abs(miss), np.sign(miss)
+        else:
+            slope = miss.clip(-1, 1)
+            error = slope * (miss - 0.5 * slope)
+        return float((error * weight).sum()), (slope * weight).reshape(params.shape)
+
+    def mode(self, tokens: Tensor) -> Tensor:
+        return self.best(self.out(pooled(tokens)))
+
+    def sample(self, tokens: Tensor, generator: torch.Generator | None, noise: float = 1.0) -> Tensor:
+        """The prediction: there is nothing to draw."""
+        return self.mode(tokens)

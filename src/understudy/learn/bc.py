@@ -1,0 +1,205 @@
+"""Behaviour cloning (Pomerleau 1989): maximise the head's score of the expert's labels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from understudy.agent import Agent
+from understudy.dataset import Batch, Dataset, Windows
+from understudy.learn.fused import Fused
+from understudy.learn.optim import Adam, flatten
+
+__all__ = ["Config", "Learner"]
+
+
+@dataclass(frozen=True)
+class Config:
+    """How an agent is trained.
+
+    Args:
+        batch: B, windows in one step; fewer where the data has fewer.
+        learning_rate: Adam's.
+        decay: steps over which the learning rate falls to zero along half a cosine; None keeps it.
+        warmup: steps over which it first rises from zero in a straight line.
+        weight_decay: decoupled, on matrices only.
+        clip: largest Euclidean norm of the gradient; None leaves it.
+        ema: None, or in (0, 1): the agent to evaluate is a moving average of the weights with this memory.
+        jitter: standard deviation of noise added to normalised observations in training.
+        seed: of the order of the data and of all noise.
+    """
+
+    batch: int = 256
+    learning_rate: float = 1e-3
+    decay: int | None = None
+    warmup: int = 0
+    weight_decay: float = 0.0
+    clip: float | None = None
+    ema: float | None = None
+    jitter: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        rules = {
+            "batch": self.batch >= 1,
+            "learning_rate": 0 < self.learning_rate < math.inf,
+            "decay": self.decay is None or self.decay >= 1,
+            "warmup": self.warmup >= 0,
+            "weight_decay": 0 <= self.weight_decay < math.inf,
+            "clip": self.clip is None or self.clip > 0,
+            "ema": self.ema is None or 0 < self.ema < 1,
+            "jitter": 0 <= self.jitter < math.inf,
+            "seed": self.seed >= 0,
+        }
+        if broken := [name for name, kept in rules.items() if not kept]:
+            raise ValueError(f"{broken[0]} is {getattr(self, broken[0])!r}, which is out of its range")
+
+    def rate(self, step: int) -> float:
+        """The learning rate of the step with this number, the first being 0."""
+        rate = self.learning_rate
+        if step < self.warmup:
+            rate *= (step + 1) / self.warmup
+        if self.decay is not None:
+            rate *= 0.5 * (1 + math.cos(math.pi * min(step / self.decay, 1.0)))
+        return rate
+
+
+class Learner:
+    """Trains `agent` in place on all windows of `data`.
+
+    Every window is drawn once before any is drawn again. The order of an epoch follows from (seed, epoch)
+    and the noise of a step from (seed, step), so a checkpoint holds one number for all of it and continues
+    to the same bits.
+
+    Args:
+        agent: what is trained. It takes a buffer of this learner's as the home of its weights.
+        data: training episodes.
+    """
+
+    def __init__(self, agent: Agent, data: Dataset, config: Config = Config()) -> None:  # noqa: B008
+        self.config = config
+        self._agent, self._windows = agent, data.windows(agent.history, agent.horizon)
+        self._flat, self._grad, matrices = flatten(p for p in agent.parameters() if p.requires_grad)
+        self._adam = Adam(self._flat, self._grad, matrices, config.weight_decay)
+        self._batch = min(config.batch, len(self._windows))
+        self._fused = Fused(agent, self._batch) if Fused.suits(agent) else None
+        self._step, self._epoch, self._order = 0, -1, np.empty(0, np.int64)
+        self._average: tuple[Agent, Tensor] | None = None
+        if config.ema is not None:
+            smooth = deepcopy(agent)
+            self._average = smooth, flatten(p for p in smooth.parameters() if p.requires_grad)[0]
+
+    @property
+    def agent(self) -> Agent:
+        """The agent to evaluate and to save: the moving average of the weights where there is one."""
+        return self._agent if self._average is None else self._average[0]
+
+    def step(self) -> dict[str, float]:
+        """One gradient step on one batch: its mean loss and the learning rate."""
+        rate = self.config.rate(self._step)
+        loss = self._gradient(self._tensors(self._next()))
+        if self.config.clip is not None:
+            norm = torch.linalg.vector_norm(self._grad)
+            self._grad.mul_((self.config.clip / (norm + 1e-6)).clamp(max=1.0))
+        self._adam.step(rate)
+        self._step += 1
+        if self._average is not None:
+            # Young averages forget faster, so that the random first weights do not stay.
+            memory = min(float(self.config.ema or 0.0), self._step / (self._step + 9))
+            self._average[1].lerp_(self._flat, 1 - memory)
+        return {"loss": loss, "learning_rate": rate}
+
+    def validation_loss(self, data: Dataset | Windows) -> float:
+        """The mean loss over all windows of other episodes, of the agent to evaluate."""
+        windows = data if isinstance(data, Windows) else data.windows(self.agent.history, self.agent.horizon)
+        total = 0.0
+        with torch.inference_mode(), _seeded(self.config.seed):
+            for at in range(0, len(windows), 1024):
+                batch = self._tensors(windows.batch(np.arange(at, min(at + 1024, len(windows)))))
+                total += float(self.agent.loss(*batch).sum(dtype=torch.float64))
+        return total / len(windows)
+
+    def _gradient(self, batch: tuple[dict[str, Tensor], Tensor, Tensor]) -> float:
+        """The mean loss of a batch; its gradient is left in the buffer."""
+        agent, (obs, action, mask) = self._agent, batch
+        if self._fused is not None and not self.config.jitter:
+            return self._fused(agent.normalised(obs), agent.action.forward(action), mask)
+        with _seeded(self.config.seed, self._step):
+            seen = agent.normalised(obs)
+            if self.config.jitter:
+                seen = {k: x + self.config.jitter * torch.randn_like(x) for k, x in seen.items()}
+            if self._fused is not None:
+                return self._fused(seen, agent.action.forward(action), mask)
+            self._grad.zero_()
+            agent.train()
+            loss: Tensor = agent.head.loss(agent.trunk(seen), agent.action(action), mask).mean()
+            loss.backward()  # type: ignore[no-untyped-call]
+            agent.eval()
+        return float(loss.detach())
+
+    def _next(self) -> Batch:
+        """The next windows in the order of this epoch, and of the next where this one ends."""
+        size, at = len(self._windows), self._step * self._batch
+        parts = []
+        while at < (self._step + 1) * self._batch:
+            epoch, first = divmod(at, size)
+            if epoch != self._epoch:
+                self._epoch = epoch
+                self._order = np.random.default_rng((self.config.seed, epoch)).permutation(size)
+            parts.append(self._order[first : first + (self._step + 1) * self._batch - at])
+            at += len(parts[-1])
+        return self._windows.batch(parts[0] if len(parts) == 1 else np.concatenate(parts))
+
+    @staticmethod
+    def _tensors(batch: Batch) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        obs = {k: torch.from_numpy(v) for k, v in batch.obs.items()}
+        return obs, torch.from_numpy(batch.action), torch.from_numpy(batch.mask)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Step, weights, moments and settings: a tree for `serial.write_tree`."""
+        state = {
+            "step": self._step,
+            "windows": len(self._windows),
+            "config": asdict(self.config),
+            "weights": self._agent.state_dict(),
+            "adam": self._adam.state_dict(),
+        }
+        return state if self._average is None else {**state, "average": self._average[0].state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continues from there to the same bits as if there had been no interruption.
+
+        Raises:
+            ValueError: when the state belongs to other settings, another agent or other data.
+        """
+        mine = self.state_dict()
+        if state.keys() != mine.keys():
+            raise ValueError(f"a learner's state has {sorted(mine)}, not {sorted(state)}")
+        for name in ("windows", "config"):
+            if state[name] != mine[name]:
+                raise ValueError(f"the state was saved with {name} {state[name]}, this learner has {mine[name]}")
+        if type(state["step"]) is not int or state["step"] < 0:
+            raise ValueError(f"step is {state['step']!r}; it must be a number of steps")
+        self._agent.restore(state["weights"])
+        self._adam.load_state_dict(state["adam"])
+        if self._average is not None:
+            self._average[0].restore(state["average"])
+        self._step = state["step"]
+
+
+@contextmanager
+def _seeded(seed: int, step: int = 0) -> Iterator[None]:
+    """Noise that follows from (seed, step) alone; the caller's generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(np.random.SeedSequence((seed, step)).generate_state(1, np.uint64)[0] >> 1))
+        yield
+
+

@@ -1,0 +1,219 @@
+"""The only loops in which a policy meets an environment: one episode, and many in several processes.
+
+Shapes: T steps of an episode; A action width.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from understudy.envs.adapt import says_success
+from understudy.envs.spaces import ActionSpec
+from understudy.episode import Array, Episode, Meta, Obs
+from understudy.experts.advice import SILENT
+from understudy.roles import Env, Expert, Policy
+from understudy.workers import ItemError, Workers
+
+__all__ = ["Arbiter", "RolloutError", "Workers", "defer", "rollout", "rollouts"]
+
+Arbiter: TypeAlias = Callable[[Array, Array | None], Array]
+"""(proposed [A], advice [A] or None) -> executed [A]. One that has `reset(seed)` is reset with each episode."""
+
+MakeEnv: TypeAlias = Callable[[], Env]
+Progress: TypeAlias = Callable[[Episode], None]
+
+
+class RolloutError(ValueError):
+    """An episode could not be finished; the message names its seed."""
+
+
+def defer(proposed: Array, advice: Array | None) -> Array:
+    """Whoever holds the override executes: the advice where there is one, else what was proposed."""
+    return proposed if advice is None else advice
+
+
+def rollout(
+    env: Env,
+    policy: Policy,
+    seed: int,
+    expert: Expert = SILENT,
+    arbiter: Arbiter = defer,
+    *,
+    meta: Meta | None = None,
+    max_steps: int | None = None,
+) -> Episode:
+    """Runs one episode and keeps both what was done and what the expert said.
+
+    Each step the policy proposes, the expert advises or is silent, and the arbiter decides. What is recorded
+    as `action` is what the environment executed, after clipping to its bounds; `label` is the advice, and
+    `labelled` is true only where the expert spoke. Environment, policy, expert and arbiter are all reset with
+    `seed`. `success` is the last thing `info["success"]` said, None where it never said anything. `meta`
+    gets the task's and the policy's name and the seed, and then whatever the caller adds.
+
+    Args:
+        max_steps: truncates the episode after that many steps, besides the environment's own limit.
+
+    Raises:
+        ValueError: when an action is not finite or does not fit, naming the step and the value.
+        TypeError: when the environment has not been through `understudy.envs.adapt`.
+    """
+    if max_steps is not None and max_steps < 1:
+        raise ValueError(f"max_steps is {max_steps}; an episode has at least one step")
+    spec = _spec(env)
+    obs, _ = env.reset(seed=seed)
+    _check_obs(obs, env)
+    policy.reset(seed)
+    expert.reset(seed)
+    if callable(fresh := getattr(arbiter, "reset", None)):
+        fresh(seed)
+    seen, done, said, spoke, paid = [_copy(obs)], [], [], [], []
+    success: bool | None = None
+    terminated = truncated = False
+    while not (terminated or truncated):
+        step = len(done)
+        proposed = _settle(spec, policy.act(obs), policy, step, obs)
+        advice = expert.advise(obs, proposed)
+        advice = None if advice is None else _settle(spec, advice, expert, step, obs)
+        action = _settle(spec, arbiter(proposed, advice), arbiter, step, obs)
+        obs, reward, terminated, truncated, info = env.step(action)
+        seen.append(_copy(obs))
+        done.append(action)
+        said.append(action if advice is None else advice)
+        spoke.append(advice is not None)
+        paid.append(reward)
+        now = says_success(info)
+        success = success if now is None else now
+        truncated = truncated or len(done) == max_steps
+    executed, label = np.stack(done), np.stack(said)
+    names = {"task": getattr(env, "name", None), "policy": name_of(policy)}
+    return Episode(
+        {k: np.stack([o[k] for o in seen]) for k in seen[0]},
+        executed,
+        executed if np.array_equal(executed, label) else label,
+        np.array(spoke, np.bool_),
+        np.array(paid, np.float64),
+        bool(terminated),
+        success,
+        {k: v for k, v in names.items() if v} | {"seed": int(seed)} | dict(meta or {}),
+    )
+
+
+def name_of(policy: object) -> str:
+    """A policy's `name` where it has one, else its class's."""
+    name = getattr(policy, "name", None)
+    return name if isinstance(name, str) and name else type(policy).__name__
+
+
+def _spec(env: Env) -> ActionSpec | None:
+    spec = getattr(env, "action", None)
+    if isinstance(spec, ActionSpec):
+        return spec
+    if hasattr(env, "action_space"):
+        raise TypeError(f"{type(env).__name__} is not adapted yet; roll out adapt(env) from understudy.envs")
+    return None
+
+
+def _check_obs(obs: object, env: Env) -> None:
+    if not isinstance(obs, Mapping):
+        raise TypeError(
+            f"{type(env).__name__} returned an observation of type {type(obs).__name__}, not a mapping; "
+            "roll out adapt(env) from understudy.envs"
+        )
+
+
+def _copy(obs: Obs) -> dict[str, Array]:
+    return {k: np.array(v) for k, v in obs.items()}
+
+
+_ANYTHING: dict[int, ActionSpec] = {}
+
+
+def _settle(spec: ActionSpec | None, action: Any, who: object, step: int, obs: Obs) -> Array:
+    """What would be executed of `action`; an error says who asked for it, when, and on seeing what."""
+    try:
+        if spec is None:  # nobody said what fits: anything finite does
+            a = np.atleast_1d(np.asarray(action))
+            if a.dtype.kind in "iu":
+                return a.astype(np.int64)
+            spec = _ANYTHING.setdefault(a.size, ActionSpec.unbounded(max(1, a.size)))
+        return spec.settle(action)
+    except (ValueError, TypeError) as e:
+        blind = [k for k, v in obs.items() if not np.isfinite(v).all()]
+        why = f" (it saw a value that is not finite in observation {blind[0]!r})" if blind else ""
+        raise type(e)(f"step {step}, {name_of(who)}: {e}{why}") from None
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What to do for every seed."""
+
+    make_env: MakeEnv
+    key: object
+    policy: Policy
+    expert: Expert
+    arbiter: Arbiter
+    meta: dict[str, str | int | float]
+    max_steps: int | None
+
+    def __call__(self, item: int, kept: dict[object, Any]) -> Episode:
+        if self.key not in kept:
+            kept[self.key] = self.make_env()
+        meta, steps = self.meta, self.max_steps
+        return rollout(kept[self.key], self.policy, item, self.expert, self.arbiter, meta=meta, max_steps=steps)
+
+
+def rollouts(
+    make_env: MakeEnv,
+    policy: Policy,
+    seeds: Iterable[int],
+    expert: Expert = SILENT,
+    arbiter: Arbiter = defer,
+    *,
+    workers: int | Workers = 1,
+    meta: Meta | None = None,
+    max_steps: int | None = None,
+    progress: Progress | None = None,
+) -> list[Episode]:
+    """One episode a seed, in the order of `seeds`; the same to the last bit for any number of workers.
+
+    That holds wherever an episode follows from its seed alone: what `policy`, `expert` and `arbiter` do may
+    depend on `reset(seed)` and on what they see, not on the episodes before.
+
+    Args:
+        make_env: makes the environment, once in each process.
+        workers: 1 runs in this process. More start that many processes, which costs a few seconds; it pays
+            where an episode is slow (`docs/environments.md` has figures). Open `Workers` are lent instead,
+            and keep their environments from call to call; a script that uses more than one needs the usual
+            `if __name__ == "__main__":`, because workers import it to know its classes.
+        progress: called with every episode, in the order of `seeds`.
+
+    Raises:
+        RolloutError: when an episode fails, naming its seed (the first of them in the order of `seeds`).
+    """
+    listed = [int(s) for s in seeds]
+    job = _Job(make_env, _key(make_env), policy, expert, arbiter, dict(meta or {}), max_steps)
+    episodes: list[Episode] = []
+    with contextlib.nullcontext(workers) if isinstance(workers, Workers) else Workers(workers) as pool:
+        try:
+            with contextlib.closing(pool.map(job, listed)) as found:
+                for episode in found:
+                    episodes.append(episode)
+                    if progress is not None:
+                        progress(episode)
+        except ItemError as e:
+            raise RolloutError(f"seed {listed[e.index]}: {e.error}") from e.error
+    return episodes
+
+
+def _key(make_env: MakeEnv) -> object:
+    """Equal for makers of equal environments, as far as anybody can tell."""
+    try:
+        return pickle.dumps(make_env)
+    except Exception:  # a closure: it is itself, and stays in this process
+        return make_env

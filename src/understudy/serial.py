@@ -1,0 +1,218 @@
+"""Trees of numbers, names and tensors as one safetensors file, and small JSON files. Nothing read here can run code.
+
+A tree is a mapping from names to JSON scalars, lists, mappings and tensors. The tensors lie in the file
+under their path ("optimiser/first"); everything else is JSON in the header.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import MISSING, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+__all__ = ["CorruptFile", "parse", "read_json", "read_tree", "write_json", "write_tree"]
+
+_FORMAT = "understudy-tree-1"
+_TENSOR = "$tensor"  # {"$tensor": path} stands for a tensor in the header's JSON
+_LARGEST_JSON = 64 << 20
+_T = TypeVar("_T")
+
+
+class CorruptFile(ValueError):
+    """A file that is damaged, or is not what it says it is."""
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path`, which takes its place when all is written: whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        mask = os.umask(0)
+        os.umask(mask)
+        temporary.chmod(0o666 & ~mask)  # mkstemp makes it private; a result is as readable as any other file
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    if os.name == "posix":  # the new name itself must reach the disk
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Writes `value` as indented JSON, atomically. NaN and infinities are refused: they are not JSON."""
+    text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    with _replacing(Path(path)) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _decode(raw: bytes, path: Path) -> Any:
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error).splitlines()[0]
+        raise CorruptFile(f"{path} does not hold valid JSON: {reason}") from None
+
+
+def read_json(path: str | Path) -> dict[str, Any]:
+    """The JSON object in a file.
+
+    Raises:
+        CorruptFile: when it is not one JSON object of at most 64 MiB.
+    """
+    path = Path(path)
+    if path.stat().st_size > _LARGEST_JSON:
+        raise CorruptFile(f"{path} has {path.stat().st_size} bytes; a description has at most {_LARGEST_JSON}")
+    value = _decode(path.read_bytes(), path)
+    if not isinstance(value, dict):
+        raise CorruptFile(f"{path} holds a JSON {type(value).__name__}; it must hold an object")
+    return value
+
+
+def _split(node: Any, path: str, tensors: dict[str, Tensor]) -> Any:
+    """The tree as JSON, its tensors moved to `tensors` under their paths."""
+    if isinstance(node, Tensor):
+        tensors[path] = node.detach().cpu().contiguous()
+        return {_TENSOR: path}
+    if isinstance(node, Mapping):
+        for key in node:
+            if not isinstance(key, str) or key.startswith("$"):
+                raise ValueError(f"name {key!r} at {path!r} must be a string that does not begin with '$'")
+        return {k: _split(v, f"{path}/{k}" if path else k, tensors) for k, v in node.items()}
+    if isinstance(node, list | tuple):
+        return [_split(v, f"{path}/{i}", tensors) for i, v in enumerate(node)]
+    if node is None or isinstance(node, bool | int | float | str):
+        return node
+    raise TypeError(f"{path!r} is {type(node).__name__}; a tree holds JSON scalars, lists, mappings and tensors")
+
+
+def _joined(node: Any, tensors: dict[str, Tensor], path: Path) -> Any:
+    if isinstance(node, list):
+        return [_joined(v, tensors, path) for v in node]
+    if not isinstance(node, dict):
+        return node
+    if _TENSOR not in node:
+        return {k: _joined(v, tensors, path) for k, v in node.items()}
+    name = node[_TENSOR]
+    if len(node) != 1 or not isinstance(name, str) or name not in tensors:
+        raise CorruptFile(f"{path} names a tensor {name!r} that it does not hold")
+    return tensors.pop(name)
+
+
+def write_tree(path: str | Path, tree: Mapping[str, Any]) -> None:
+    """Writes a tree as one safetensors file, atomically; floats and tensors come back bit for bit.
+
+    Raises:
+        TypeError: for a value that is neither JSON nor a tensor.
+        ValueError: for a name that is not a string or begins with "$".
+    """
+    tensors: dict[str, Tensor] = {}
+    text = json.dumps(_split(tree, "", tensors))
+    # Two names for one memory would be refused by the format's writer, so each gets its own.
+    seen: set[int] = set()
+    for name, tensor in tensors.items():
+        if tensor.data_ptr() in seen:
+            tensors[name] = tensor.clone()
+        seen.add(tensor.data_ptr())
+    with _replacing(Path(path)) as temporary:
+        safetensors.torch.save_file(tensors, temporary, {"format": _FORMAT, "tree": text})
+
+
+def read_tree(path: str | Path) -> dict[str, Any]:
+    """The tree in a file written by `write_tree`, its tensors in memory of their own.
+
+    Raises:
+        CorruptFile: for anything but such a file; what is allocated is bounded by the file's own size.
+    """
+    path = Path(path)
+    raw = path.read_bytes()
+    size = int.from_bytes(raw[:8], "little")
+    if len(raw) < 8 or size > min(len(raw) - 8, _LARGEST_JSON):
+        raise CorruptFile(f"{path} is not a whole safetensors file ({len(raw)} bytes)")
+    header = _decode(raw[8 : 8 + size], path)
+    about = header.get("__metadata__") if isinstance(header, dict) else None
+    if not isinstance(about, dict) or about.get("format") != _FORMAT or not isinstance(about.get("tree"), str):
+        raise CorruptFile(f"{path} is not a file of the form {_FORMAT!r}")
+    try:
+        tensors = safetensors.torch.load(raw)
+    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError, OverflowError) as error:
+        raise CorruptFile(f"{path} is damaged: {str(error).splitlines()[0]}") from None
+    try:
+        tree = _joined(_decode(about["tree"].encode(), path), tensors, path)
+    except RecursionError:
+        raise CorruptFile(f"{path} is nested too deeply") from None
+    if not isinstance(tree, dict) or tensors:
+        raise CorruptFile(f"{path} holds tensors that its tree does not name: {sorted(tensors)[:3]}")
+    return tree
+
+
+def parse(kind: type[_T], value: object, what: str) -> _T:
+    """A dataclass from JSON, every field checked against its annotation.
+
+    Lists become tuples. Fields with a default may be missing; unknown ones may not be there.
+
+    Raises:
+        ValueError: naming `what`, the field, the value and the type it should have.
+    """
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{what} is {value!r}; it must be an object")
+    assert is_dataclass(kind)
+    hints = typing.get_type_hints(kind)
+    known = {f.name: f for f in fields(kind) if f.init}
+    if extra := sorted(value.keys() - known.keys()):
+        raise ValueError(f"{what} has no field {extra[0]!r}; it has {sorted(known)}")
+    for name, f in known.items():
+        if name not in value and f.default is MISSING and f.default_factory is MISSING:
+            raise ValueError(f"{what} lacks the field {name!r}")
+    made = kind(**{k: _checked(hints[k], v, f"{what}.{k}") for k, v in value.items()})
+    return typing.cast(_T, made)
+
+
+def _checked(hint: Any, value: Any, what: str) -> Any:
+    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Literal:
+        fits: Callable[[], bool] = lambda: any(value == c and type(value) is type(c) for c in inner)
+    elif origin in (typing.Union, types.UnionType):
+        for option in inner:
+            try:
+                return _checked(option, value, what)
+            except ValueError:
+                continue
+        fits = lambda: False
+    elif origin is tuple:
+        fits = lambda: isinstance(value, Sequence) and not isinstance(value, str)
+        if fits() and (inner[-1] is Ellipsis or len(inner) == len(value)):
+            each = [inner[0]] * len(value) if inner[-1] is Ellipsis else inner
+            return tuple(_checked(t, v, f"{what}[{i}]") for i, (t, v) in enumerate(zip(each, value, strict=True)))
+        fits = lambda: False
+    elif hint is float:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return float(value)
+        fits = lambda: False
+    else:
+        fits = lambda: type(value) is hint or (hint in (None, type(None)) and value is None)
+    if not fits():
+        shown = getattr(hint, "__name__", str(hint)) if origin is None else str(hint)
+        raise ValueError(f"{what} is {value!r}; it must be {shown}")
+    return value

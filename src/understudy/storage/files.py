@@ -1,0 +1,211 @@
+"""Files that are whole or absent, and files from strangers. No knowledge of datasets.
+
+A file is written under a temporary name beside its place, synced, and renamed; several files that belong together
+are all written before the first of them is renamed, so that a full disk is met while nothing has changed yet.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pyarrow.parquet import ParquetFile
+
+__all__ = ["Commit", "DataError", "Lock", "Root", "guarded", "is_temporary", "sync_folder"]
+
+_SUFFIX = ".tmp"  # never .parquet: LeRobot's loader takes in every *.parquet it finds
+_LOCK = ".understudy.lock"
+_AT_ONCE = 8 << 20  # bytes up to which a file is read in one go rather than piece by piece
+
+
+class DataError(ValueError):
+    """A dataset folder that cannot be read or written as asked; the message is one line."""
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file of this name is what an unfinished `Commit` leaves."""
+    return name.startswith(".") and name.endswith(_SUFFIX)
+
+
+def sync_folder(folder: Path) -> None:
+    """Returns when the folder's entries (renames, new files) are on disk."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _make_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        _make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
+
+
+class Commit:
+    """Files that take their places together: all are written and synced first, then renamed in order.
+
+    Each rename is on disk before the next one happens, so after a crash the files renamed are a prefix of those
+    staged. As a context manager it removes what was staged and not finished.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._staged: list[tuple[Path, Path]] = []
+
+    def stage(self, name: str, write: Callable[[IO[bytes]], Any]) -> None:
+        """Writes one file beside its place, by a function that is given the open file, and syncs it."""
+        place = self._root / name
+        _make_folder(place.parent)
+        temporary = place.parent / f".{place.name}{_SUFFIX}"
+        self._staged.append((temporary, place))
+        with open(temporary, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def finish(self) -> None:
+        """Renames all staged files into their places."""
+        for i, (temporary, place) in enumerate(self._staged):
+            os.replace(temporary, place)
+            if i + 1 == len(self._staged) or self._staged[i + 1][1].parent != place.parent:
+                sync_folder(place.parent)
+        self._staged.clear()
+
+    def __enter__(self) -> Commit:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for temporary, _place in self._staged:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+
+
+class Lock:
+    """The right to write into a folder, held by one process at a time and given back by the kernel at its death.
+
+    Raises:
+        DataError: when another writer holds it, naming that process.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        import fcntl  # here, so that a system without it can still read
+
+        try:
+            _make_folder(folder)
+            self._handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+        except OSError as e:
+            raise DataError(f"cannot write into {folder}: {e.strerror}") from e
+        try:
+            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as e:
+            held_by = os.pread(self._handle, 32, 0).decode("ascii", "replace").strip()
+            os.close(self._handle)
+            if e.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                raise DataError(f"cannot lock {folder}: {e.strerror}") from e
+            raise DataError(
+                f"{folder} is being written by process {held_by or 'unknown'}; one writer at a time, "
+                "so close that one first"
+            ) from None
+        os.ftruncate(self._handle, 0)
+        os.pwrite(self._handle, f"{os.getpid()}\n".encode(), 0)
+
+    def release(self) -> None:
+        """Gives the right back; doing so twice is harmless."""
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
+
+
+@contextlib.contextmanager
+def guarded(what: object) -> Iterator[None]:
+    """Turns whatever reading a broken file raises into one DataError that names the file."""
+    try:
+        yield
+    except DataError:
+        raise
+    # Decoders of hostile bytes raise nearly everything; only exits and interrupts are let through.
+    except Exception as e:
+        said = (str(e) or type(e).__name__).splitlines()[0][:200]
+        raise DataError(f"{what} cannot be read ({said})") from e
+
+
+class Root:
+    """A dataset's folder, from which files are opened only if they are regular and lie inside it."""
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder)
+        if not self.folder.is_dir():
+            raise DataError(f"{self.folder} is not a folder" if self.folder.exists() else f"no folder {folder}")
+        self._real = os.path.realpath(self.folder)
+        self._inside: set[str] = set()
+
+    def path(self, name: str) -> str:
+        """The real path of a file of the dataset.
+
+        Raises:
+            DataError: when it is missing, is no regular file, or a link leads out of the folder.
+        """
+        parent, base = os.path.split(name)
+        path = os.path.join(self._real, name)
+        try:
+            kind = os.lstat(path).st_mode
+            if parent not in self._inside or stat.S_ISLNK(kind):
+                real = os.path.realpath(path)
+                if os.path.commonpath((self._real, real)) != self._real:
+                    raise DataError(f"{self.folder / name} is a link that leads out of the dataset's folder")
+                if not stat.S_ISLNK(kind):
+                    self._inside.add(parent)
+                path, kind = real, os.stat(real).st_mode
+        except OSError as e:
+            raise DataError(f"{self.folder / name} cannot be opened: {e.strerror}") from e
+        if not stat.S_ISREG(kind):
+            raise DataError(f"{self.folder / name} is not a regular file")
+        return path
+
+    def size(self, name: str) -> int:
+        """Bytes of a file of the dataset."""
+        return os.stat(self.path(name)).st_size
+
+    def bytes(self, name: str, limit: int) -> bytes:
+        """The contents of a file of the dataset, refused beyond `limit` bytes."""
+        path = self.path(name)
+        with guarded(self.folder / name), open(path, "rb", buffering=0) as file:
+            content = file.read(limit + 1)
+        if len(content) > limit:
+            raise DataError(f"{self.folder / name} has more than {limit} bytes")
+        return content
+
+    def names(self, folder: str) -> list[str]:
+        """Sorted names in a folder of the dataset; none where it is missing."""
+        try:
+            return sorted(os.listdir(os.path.join(self._real, folder)))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def parquet(self, name: str) -> ParquetFile:
+        """A Parquet file of the dataset, its size and checksums held against what it claims.
+
+        Raises:
+            DataError: when it is damaged, or claims more rows than it has bytes: each row has numbers of its own.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        path, size = self.path(name), self.size(name)
+        with guarded(self.folder / name):
+            small = size <= _AT_ONCE
+            source = pa.BufferReader(self.bytes(name, _AT_ONCE)) if small else pa.OSFile(path)
+            file = pq.ParquetFile(source, page_checksum_verification=True)
+        if not 0 <= file.metadata.num_rows <= size:
+            raise DataError(f"{self.folder / name} claims {file.metadata.num_rows} rows in {size} bytes")
+        if len(set(file.schema_arrow.names)) != len(file.schema_arrow.names):
+            raise DataError(f"{self.folder / name} has two columns of one name")
+        return file

@@ -1,0 +1,200 @@
+"""Opening a folder for writing: what a crash left is finished or dropped, and said; nothing else is touched."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from understudy.storage.files import Commit, DataError, Root, is_temporary, sync_folder
+from understudy.storage.folder import Folder, read_rows, row_files
+from understudy.storage.layout import CHUNK, INFO, SKETCH, Layout, data_file
+from understudy.storage.reader import load
+from understudy.storage.summary import Statistics
+from understudy.storage.tables import write_table
+
+__all__ = ["State", "put_json", "recover"]
+
+_MAX_SKETCH = 1 << 30
+
+
+@dataclass
+class State:
+    """Where a dataset stands on disk: what the next commit continues from."""
+
+    layout: Layout | None = None  # None before the first episode
+    statistics: Statistics | None = None
+    episodes: int = 0
+    frames: int = 0
+    tasks: list[str] = field(default_factory=list)
+    data: int = 0  # the number of the next data file
+    rows: int = 0  # the number of the newest file of episode rows
+    tail: pa.Table | None = None  # its contents
+
+
+def put_json(content: Any) -> Any:
+    """A function that writes JSON into an open file, for `Commit.stage`."""
+    return lambda file: file.write(json.dumps(content, indent=4).encode())
+
+
+def previous(name: str) -> str:
+    """Where the generation of a file of episode rows before the newest is kept."""
+    folder, base = os.path.split(name)
+    return f"{folder}/.{base}.previous"
+
+
+def recover(folder: Path) -> tuple[State, list[str]]:
+    """The state of a folder that is locked for writing, and what had to be done to reach it, in words.
+
+    Raises:
+        DataError: when the folder is damaged beyond what a crash leaves, or is another tool's.
+    """
+    said = _sweep(folder)
+    if not os.path.lexists(folder / INFO):
+        return State(), said
+    root = Root(folder)
+    restored = _restore_rows(root, said)
+    opened = Folder(folder)
+    if not opened.native:
+        raise DataError(
+            f"{folder} was written by another tool, whose files cannot hold all of an episode; write a copy of it "
+            "(storage.write of storage.read) and add to that"
+        )
+    if len(opened.length) and _drop_damaged(opened, said):
+        opened = Folder(folder)
+    _drop_surplus(opened, said, keep=restored)
+    count, frames = len(opened.length), int(opened.length.sum())
+    tasks = opened.tasks()
+    if (opened.said["total_episodes"], opened.said["total_frames"]) != (count, frames):
+        with Commit(folder) as commit:
+            commit.stage(INFO, put_json(opened.layout.info(count, frames, len(tasks))))
+            commit.finish()
+        said.append(f"counted the {count} episodes that are there")
+    if not count:
+        return State(), said
+    names = row_files(root)
+    return State(
+        opened.layout,
+        _statistics(opened, said),
+        count,
+        frames,
+        list(tasks),
+        int(opened.file[-1]) + 1,
+        _number(names[-1]),
+        read_rows(root, names[-1], stats=True),
+    ), said
+
+
+def _number(name: str) -> int:
+    """The number of a file from its place."""
+    found = re.fullmatch(r".*/chunk-(\d{3,})/file-(\d{3})\.parquet", name)
+    if found is None:
+        raise DataError(f"{name} is not a file of the layout")
+    return int(found[1]) * CHUNK + int(found[2])
+
+
+def _sweep(folder: Path) -> list[str]:
+    """Removes files that were never finished."""
+    root = Root(folder)
+    inner = [f"{p}/{c}" for p in ("data", "meta/episodes") for c in root.names(p) if c.startswith("chunk-")]
+    left = [f"{p}/{n}" for p in ("meta", *inner) for n in root.names(p) if is_temporary(n)]
+    for name in left:
+        os.unlink(folder / name)
+    return [f"removed {len(left)} unfinished file{'s' * (len(left) > 1)}"] if left else []
+
+
+def _restore_rows(root: Root, said: list[str]) -> bool:
+    """Goes back to the generation before, where the newest file of episode rows cannot be read."""
+    names = row_files(root)
+    if not names:
+        return False
+    try:
+        read_rows(root, names[-1], stats=True)
+    except DataError:
+        old = root.folder / previous(names[-1])
+        if not os.path.lexists(old):
+            raise
+        _set_aside(root.folder / names[-1])
+        os.replace(old, root.folder / names[-1])
+        sync_folder(old.parent)
+        said.append(f"{names[-1]} was damaged; its last generation but one was restored, the damaged one kept")
+        return True
+    return False
+
+
+def _set_aside(path: Path) -> None:
+    os.replace(path, path.parent / f".{path.name}.damaged")
+    sync_folder(path.parent)
+
+
+def _drop_damaged(opened: Folder, said: list[str]) -> bool:
+    """Drops the episodes of the last data file if it is there but cannot be read whole; the file is kept aside."""
+    a, b = opened.runs()[-1]
+    name = data_file(int(opened.file[a]))
+    opened.root.path(name)  # a file that is gone was not lost in a crash: this raises
+    try:
+        load(opened, a, b)
+        return False
+    except DataError as e:
+        reason = str(e)
+    rows = row_files(opened.root)[-1]
+    tail = read_rows(opened.root, rows, stats=True)
+    if b - a > len(tail):
+        raise DataError(reason)
+    # info.json counts less before the rows are fewer: what is counted is there at every instant.
+    with Commit(opened.where) as commit:
+        frames = int(opened.length[:a].sum())
+        commit.stage(INFO, put_json(opened.layout.info(a, frames, len(opened.tasks()))))
+        commit.finish()
+    if b - a < len(tail):
+        with Commit(opened.where) as commit:
+            commit.stage(rows, lambda file: write_table(file, [tail.slice(0, len(tail) - (b - a))]))
+            commit.finish()
+    else:
+        os.unlink(opened.where / rows)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(opened.where / previous(rows))
+    _set_aside(opened.where / name)
+    some = f"episode {a}" if b - a == 1 else f"episodes {a} to {b - 1}"
+    said.append(f"dropped {some}: {reason}; the file is kept beside as .damaged")
+    return True
+
+
+def _drop_surplus(opened: Folder, said: list[str], *, keep: bool) -> None:
+    """Removes data files behind the last committed episode."""
+    last = int(opened.file[-1]) if len(opened.file) else -1
+    for chunk in opened.root.names("data"):
+        for base in opened.root.names(f"data/{chunk}"):
+            name = f"data/{chunk}/{base}"
+            if re.fullmatch(r"data/chunk-\d{3,}/file-\d{3}\.parquet", name) and _number(name) > last:
+                if keep:
+                    _set_aside(opened.where / name)
+                else:
+                    os.unlink(opened.where / name)
+                kept = ", kept beside as .damaged" if keep else ""
+                said.append(f"dropped {name}, which no committed episode is in{kept}")
+
+
+def _statistics(opened: Folder, said: list[str]) -> Statistics:
+    """Those saved beside the data, brought up to date; made anew where they do not fit."""
+    runs = opened.runs()
+    statistics, covered = Statistics(opened.layout), 0
+    try:
+        statistics.restore(opened.root.bytes(SKETCH, _MAX_SKETCH))
+        covered = statistics.episodes
+        if covered not in (0, *(b for _, b in runs)) or opened.length[:covered].sum() != statistics.frames:
+            raise ValueError("they are of other episodes")
+    except Exception:  # it is a cache: whatever is wrong with it, the data are there
+        statistics, covered = Statistics(opened.layout), 0
+        said.append("computed the statistics anew")
+    for a, b in runs:
+        if a >= covered:
+            for episode in load(opened, a, b):
+                statistics.add(episode)
+    return statistics

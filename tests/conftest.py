@@ -1,0 +1,14 @@
+"""One torch thread, so that results and timings do not depend on who else is on the machine."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_runtest_setup() -> None:
+    # Only where a test has brought torch in already: the ground floors must run without it.
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.set_num_threads(1)
