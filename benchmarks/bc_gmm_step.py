@@ -1,10 +1,11 @@
-"""A mixture of 5 Gaussians on [1024, 1024], batch 100, loading included, ours and robomimic's; and the loading alone.
+"""A mixture of 5 Gaussians on [1024, 1024], batch 100, ours and robomimic's, loading included and alone.
 
     python benchmarks/bc_gmm_step.py --json-out benchmarks/results/bc_gmm_step.json
 
-Observations have the widths of robomimic's Can task: four keys, 23 numbers; actions have 7. The second part compares
-what assembles a batch of 100 windows, of 1 step and of 10: one plain gather a column (`numpy.take`, with no care for
-the ends of episodes and no mask), our `Windows.batch` (which pads and masks), and robomimic's loader (which pads).
+Observations have the widths of robomimic's Can task: four keys, 23 numbers; actions have 7. The other part
+compares what assembles a batch of 100 windows, of 1 step and of 10: one plain gather a column
+(`numpy.take`, no care for the ends of episodes and no mask), our `Windows.batch` (which pads and masks),
+robomimic's loader (which pads).
 """
 
 from __future__ import annotations
@@ -15,22 +16,26 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from common import ANCHORS, arguments, demonstrations, emit, launch, missing, ratio, time_in_turns
+from common import (
+    ANCHORS,
+    demonstrations,
+    emit,
+    launch,
+    launch_peer,
+    missing,
+    ratio,
+    time_in_turns,
+    timed_arguments,
+)
 
 WIDTHS = {"robot0_eef_pos": 3, "robot0_eef_quat": 4, "robot0_gripper_qpos": 2, "object": 14}
-SPEC = {
-    "hidden": [1024, 1024],
-    "activation": "relu",
-    "components": 5,
-    "lr": 1e-4,
-    "batch": 100,
-    "head": "mixture",
-}
+SPEC = {"hidden": [1024, 1024], "activation": "relu", "head": "mixture", "components": 5}
+SPEC |= {"batch": 100, "lr": 1e-4}
 
 
 def main() -> None:
     """Measures, and prints the record."""
-    args = arguments(__doc__, seconds=1.0, repeats=7).parse_args()
+    args = timed_arguments(__doc__, seconds=1.0, repeats=7).parse_args()
     parts: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         data = demonstrations(Path(folder), WIDTHS, action=7, episodes=200, length=120)
@@ -47,7 +52,7 @@ def measure(spec: dict[str, Any], length: int, seconds: float, repeats: int) -> 
     with contextlib.ExitStack() as stack:
         there = {
             "ours": launch("ours", "understudy_bc.py", spec),
-            "robomimic": launch("robomimic", "robomimic_bc.py", spec, peer="robomimic"),
+            "robomimic": launch_peer("robomimic", "robomimic_bc.py", spec, "robomimic"),
         }
         present = {k: stack.enter_context(c) for k, c in there.items() if c is not None}
         turns = {k: (c, "load") for k, c in present.items()} | {"gather": (present["ours"], "gather")}

@@ -1,10 +1,11 @@
-"""One step of behavioural cloning, 11 -> [256, 256] -> 3 Gaussian, loading included: ours, imitation, PyTorch, JAX.
+"""One step of behavioural cloning, 11 -> [256, 256] -> Gaussian of 3, loading included: ours and three more.
 
     python benchmarks/bc_step.py --json-out benchmarks/results/bc_step.json
 
-All learn from the same 50,000 steps. `imitation` runs as documented, which means its own policy: tanh units, a global
-log-std, and a value network that behavioural cloning does not need. PyTorch (fused Adam) and JAX (one jitted step)
-compute our loss: a mean and a bounded log-std from the network.
+All learn from the same 50,000 steps. `imitation` runs as documented, which means its own policy: tanh
+units, a global log-std, and a value network that behavioural cloning does not need. PyTorch (autograd,
+fused Adam) and JAX (one jitted step) compute our loss: the network gives a mean and a log-std in (-5, 2)
+for each action dimension.
 """
 
 from __future__ import annotations
@@ -15,7 +16,18 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from common import ANCHORS, Contender, arguments, demonstrations, emit, launch, missing, ratio, time_in_turns
+from common import (
+    ANCHORS,
+    Contender,
+    demonstrations,
+    emit,
+    launch,
+    launch_peer,
+    missing,
+    ratio,
+    time_in_turns,
+    timed_arguments,
+)
 
 SPEC = {"hidden": [256, 256], "activation": "relu", "log_std": [-5.0, 2.0], "lr": 1e-3}
 CONTENDERS = {  # name -> its script, and the environment it runs in
@@ -38,7 +50,8 @@ def measure(batch: int, folder: Path, seconds: float, repeats: int) -> dict[str,
     with contextlib.ExitStack() as stack:
         there: list[Contender] = []
         for name, (script, peer) in CONTENDERS.items():
-            if (c := launch(name, script, spec, peer=peer)) is None:
+            c = launch_peer(name, script, spec, peer) if peer else launch(name, script, spec)
+            if c is None:
                 out["contenders"][name] = missing(name, ANCHORS[name][str(batch)])
                 print(f"batch {batch}: {name} is {out['contenders'][name]['status']}", file=sys.stderr)
             else:
@@ -55,7 +68,7 @@ def measure(batch: int, folder: Path, seconds: float, repeats: int) -> dict[str,
 
 def main() -> None:
     """Measures, and prints the record."""
-    args = arguments(__doc__, seconds=1.0, repeats=7).parse_args()
+    args = timed_arguments(__doc__, seconds=1.0, repeats=7).parse_args()
     with tempfile.TemporaryDirectory() as folder:
         batches = {
             str(batch): measure(batch, Path(folder), args.seconds, args.repeats) for batch in sorted(TARGETS)

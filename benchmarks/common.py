@@ -1,7 +1,8 @@
-"""What the benchmarks share: contenders in processes of their own, timed in turns, and one JSON record at the end.
+"""What the benchmarks share: contenders in processes of their own, timed in turns, and one JSON record.
 
-The rules: one thread; CPU time, since wall time on a busy machine is noise; every contender on the same data; rounds
-A B C A B C …, so that a slow minute of the machine meets all alike; a ratio is the median of the rounds' ratios.
+The rules: one thread on one core; CPU time, since wall time on a busy machine is noise; every contender on
+the same data; rounds A B C A B C …, so that a slow minute of the machine meets all alike; a ratio is the
+median of the rounds' ratios.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -33,17 +33,19 @@ __all__ = [
     "emit",
     "environment",
     "launch",
+    "launch_peer",
     "machine",
     "missing",
     "ratio",
     "time_in_turns",
+    "timed_arguments",
 ]
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKERS = ROOT / "benchmarks" / "workers"
 
-# CPU ms a step or a call, one thread, of the peers on another machine (AMD EPYC with AVX-512): quoted, marked as
-# such, where a peer is not installed here.
+# CPU ms a step or a call, one thread, of the peers on another machine (AMD EPYC with AVX-512): where a peer
+# is not installed here they are quoted, and marked as what they are.
 ANCHORS: Mapping[str, Mapping[str, Any]] = {
     "imitation": {"64": 3.34, "1024": 20.8},
     "torch": {"64": [0.47, 0.58], "1024": [6.4, 7.5]},
@@ -108,9 +110,7 @@ class Contender:
     def __enter__(self) -> Contender:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def run(self, run: str, steps: int) -> dict[str, Any]:
@@ -138,10 +138,13 @@ class Contender:
         self._log.close()
 
 
-def launch(name: str, script: str, spec: Mapping[str, Any], *, peer: str | None = None) -> Contender | None:
-    """A contender in the environment of `peer` (ours, where None); None where that peer is not installed."""
-    if peer is None:
-        return Contender(name, Path(sys.executable), script, spec)
+def launch(name: str, script: str, spec: Mapping[str, Any]) -> Contender:
+    """A contender in the environment that runs the benchmark: ours, and what needs nothing else."""
+    return Contender(name, Path(sys.executable), script, spec)
+
+
+def launch_peer(name: str, script: str, spec: Mapping[str, Any], peer: str) -> Contender | None:
+    """A contender in the environment of `peer`; None where that is not installed."""
     home = ROOT / ".peers" / peer
     if not (home / ".complete").is_file():
         return None
@@ -151,8 +154,9 @@ def launch(name: str, script: str, spec: Mapping[str, Any], *, peer: str | None 
 def demonstrations(folder: Path, widths: Mapping[str, int], action: int, episodes: int, length: int) -> Path:
     """Writes a random walk and the actions of a linear expert with noise, float32, and says where.
 
-    The file holds ``obs.<key>`` [episodes × (length + 1), width] for every key and ``obs`` with all of them side by
-    side, `action` [episodes × length, A], `length` [episodes], and `acted`: which states have an action.
+    The file holds ``obs.<key>`` [episodes × (length + 1), width] for every key and ``obs`` with all of them
+    side by side, `action` [episodes × length, A], `length` [episodes], and `acted`: which states have an
+    action.
     """
     rng = np.random.default_rng(0)
     states = rng.normal(size=(episodes, length + 1, sum(widths.values()))).cumsum(1) / length**0.5
@@ -164,14 +168,14 @@ def demonstrations(folder: Path, widths: Mapping[str, int], action: int, episode
     parts = np.split(flat, np.cumsum(list(widths.values()))[:-1], axis=1)
     keyed = {f"obs.{k}": np.ascontiguousarray(v) for k, v in zip(widths, parts, strict=True)}
     path = folder / "demonstrations.npz"
-    np.savez(
-        path,
-        obs=flat,
-        action=acts.reshape(-1, action).astype(np.float32),
-        length=np.full(episodes, length),
-        acted=acted.reshape(-1),
+    columns: dict[str, Any] = {
         **keyed,
-    )
+        "obs": flat,
+        "action": acts.reshape(-1, action).astype(np.float32),
+        "length": np.full(episodes, length),
+        "acted": acted.reshape(-1),
+    }
+    np.savez(path, **columns)
     return path
 
 
@@ -209,7 +213,7 @@ def time_in_turns(
 
 
 def ratio(above: Timing, below: Timing, target: str) -> dict[str, Any]:
-    """How many times the CPU time of `below` is that of `above`: the median of the rounds, smallest and largest.
+    """How many times the CPU time of `below` that of `above` is: the median of the rounds, smallest, largest.
 
     `target` is what we want of it, such as ">= 6"; whether the median meets it is said beside it.
     """
@@ -222,7 +226,7 @@ def ratio(above: Timing, below: Timing, target: str) -> dict[str, Any]:
 
 
 def machine() -> dict[str, Any]:
-    """The processor, how many cores of it there are, its vector widths, and the memory. No names, no paths."""
+    """The processor, how many cores of it there are, its vector units, and the memory. No names, no paths."""
     model, flags = "unknown", set[str]()
     info = Path("/proc/cpuinfo")
     for line in info.read_text().splitlines() if info.is_file() else ():
@@ -236,12 +240,20 @@ def machine() -> dict[str, Any]:
     return {"cpu": model, "cores": os.cpu_count(), "vector": vector, "memory_gib": round(memory, 1)}
 
 
-def arguments(doc: str, *, seconds: float, repeats: int) -> argparse.ArgumentParser:
+def arguments(doc: str) -> argparse.ArgumentParser:
     """A parser with what every benchmark takes."""
     parser = argparse.ArgumentParser(description=doc.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=seconds, help="CPU seconds a contender a round")
-    parser.add_argument("--repeats", type=int, default=repeats, help="rounds")
     parser.add_argument("--json-out", type=Path, help="also write the record to this file")
+    return parser
+
+
+def timed_arguments(doc: str, *, seconds: float, repeats: int) -> argparse.ArgumentParser:
+    """A parser for benchmarks that time steps in rounds."""
+    parser = arguments(doc)
+    parser.add_argument(
+        "--seconds", type=float, default=seconds, help="CPU seconds of a contender in a round"
+    )
+    parser.add_argument("--repeats", type=int, default=repeats, help="rounds")
     return parser
 
 

@@ -147,7 +147,9 @@ def test_ctrl_c_leaves_a_checkpoint_that_resumes_to_the_same_weights(swings, tmp
     size = ["--steps", "4000", "--validate-every", "500", "--hidden", "16", "16", "--batch", "32"]
     env = os.environ | {"OMP_NUM_THREADS": "1"}
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    subprocess.run([*words, "--out", str(whole), *size], check=True, env=env, capture_output=True, timeout=200)
+    subprocess.run(
+        [*words, "--out", str(whole), *size], check=True, env=env, capture_output=True, timeout=200
+    )
     child = subprocess.Popen([*words, "--out", str(parts), *size], env=env, stderr=subprocess.PIPE, text=True)
     try:
         deadline = time.monotonic() + 100

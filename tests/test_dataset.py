@@ -34,7 +34,11 @@ GOOD = {
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"obs": {"state": np.zeros((3, 2))}}, ValueError, r"obs\['state'\] has 3 states for 3 actions; it must have 4"),
+        (
+            {"obs": {"state": np.zeros((3, 2))}},
+            ValueError,
+            r"obs\['state'\] has 3 states for 3 actions; it must have 4",
+        ),
         ({"obs": {}}, ValueError, "at least one observation"),
         ({"obs": {"state": np.zeros(4)}}, ValueError, r"must be \[T \+ 1, ...\]"),
         ({"obs": {"": np.zeros((4, 2))}}, TypeError, "non-empty string"),
@@ -178,7 +182,9 @@ def test_splits_are_disjoint_whole_episodes_and_repeat_with_their_seed() -> None
 
 
 def test_episodes_that_do_not_fit_together_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"episode 1 has 'action' as float32\[3\], episode 0 as float32\[2\]"):
+    with pytest.raises(
+        ValueError, match=r"episode 1 has 'action' as float32\[3\], episode 0 as float32\[2\]"
+    ):
         Dataset([episode(2), episode(2, width=3)])
 
 

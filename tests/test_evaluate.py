@@ -258,6 +258,8 @@ def test_a_report_refuses_what_is_no_evidence():
         Report("p", "t", (one,), "", float("nan"), None, {})
     with pytest.raises(ValueError, match="printable"):
         Report("p\x1b[2J", "t", (one,), "", 0.0, None, {})
+    with pytest.raises(ValueError, match=r"provenance\.cpu is of type list"):
+        Report("p", "t", (one,), "", 0.0, None, {"cpu": ["x"]})  # type: ignore[dict-item]
     with pytest.raises(ValueError, match="2 episodes and 1 outcomes"):
         Report("p", "t", (one,), "", 0.0, None, {}, (DEMO, DEMO))
     for bad in (
@@ -296,7 +298,8 @@ def test_the_table_has_a_row_an_episode_and_takes_no_markup_from_names(poor: Rep
         assert ("yes" if o.success else "no") in row
         assert f"{o.tracking.rmse:.4g}" in row
         assert ("task" if o.terminated else "time limit") in row
-    assert "RMSE [m]" in text
+    assert "RMSE" in text
+    assert "distances in m" in text
     plain = printed(made([True, None], policy="[bold]p[/bold]"))
     assert "[bold]p[/bold] on t" in plain
     assert "RMSE" not in plain
@@ -438,6 +441,9 @@ def test_a_report_cut_anywhere_is_refused(start: int, stop: int):
         ('"success": [true, null, false]', '"success": [1, null, 0]', "true or false"),
         ('"rmse": [null, null, null]', '"rmse": [0.5, null, null]', "2 of 3 tracking entries missing"),
         ('"steps": [5, 5, 5]', '"steps": [5, 0, 5]', "at least one"),
+        ('"steps": [5, 5, 5]', '"steps": [5, true, 5]', "steps[1] is True; a whole number"),
+        ('"steps": [5, 5, 5]', '"steps": [5, 5, 5], "more": []', "outcomes has 'more'"),
+        ('"steps": [5, 5, 5]', '"stepz": [5, 5, 5]', "outcomes has no 'steps'"),
         ('"command": "c"', '"command": ["c"]', "of type list"),
         ('"command": "c"', '"command": {"a": 1}', "a text is needed"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from math import comb, inf, log10, sqrt
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -414,6 +415,27 @@ def test_paths_that_cannot_be_compared_are_refused(path, reference, says):
         tracking(path, reference)
 
 
+# --- the documentation
+
+
+def test_the_numbers_of_the_documentation():
+    page = (Path(__file__).parents[1] / "docs" / "evaluation.md").read_text()
+
+    def short(x: float) -> str:
+        return f"{x:.3f}".removeprefix("0")
+
+    for n in (20, 50, 100, 200, 500, 1000):
+        rates = [wilson(round(p * n), n) for p in (0.5, 0.9)]
+        cells = [(e.high - e.low) / 2 for e in rates]
+        cells += [detectable_difference(n, d) for d in (0.1, 0.2, 0.3)]
+        assert f"| {n} | {' | '.join(map(short, cells))} |" in page
+    assert f"covers {short(coverage(wald, 50, np.array([0.02]))[0])} of the time" in page
+    assert f"Wilson says [{short(wilson(50, 50).low)}, 1]" in page
+    below = np.cumsum([comb(50, k) * 0.7**k * 0.3 ** (50 - k) for k in range(51)]) ** 20
+    best = (50 - below[:-1].sum()) / 50
+    assert f"each run 50 times, reads {best:.2f}.".replace("0.", ".") in page
+
+
 # --- an estimate
 
 
@@ -433,6 +455,7 @@ def test_an_estimate_in_words_and_in_json():
     e = Estimate(0.93, 0.886, 0.958, 200, "Wilson 95 %")
     assert str(e) == "0.930 [0.886, 0.958]"
     assert Estimate(0.04, -0.02, 0.1, 9, "").text(signed=True) == "+0.04 [-0.02, +0.10]"
+    assert Estimate(-0.001, -0.002, 2.0, 9, "").text(signed=True) == "+0.0 [+0.0, +2.0]"
     assert str(bootstrap([2.0])) == "2 [no interval from 1]"
     assert bootstrap([2.0]).summary()["low"] is None
     assert e.summary() == {"value": 0.93, "low": 0.886, "high": 0.958, "n": 200, "method": "Wilson 95 %"}

@@ -55,7 +55,9 @@ def test_it_says_nothing_about_whose_machine_it_was(tmp_path, monkeypatch):
     said = json.dumps(facts)
     secrets = [socket.gethostname(), getpass.getuser(), str(Path.home()), str(tmp_path), sys.prefix]
     for secret in secrets:
-        if len(secret) >= 6:  # a host called "linux" or a user called "root" may stand there for something else
+        if (
+            len(secret) >= 6
+        ):  # a host called "linux" or a user called "root" may stand there for something else
             assert secret not in said
 
 

@@ -29,7 +29,7 @@ def linear(episodes: int = 50, steps: int = 100, seed: int = 0, noise: float = 0
 
 @pytest.mark.parametrize("output_type", OUTPUTS)
 def test_the_first_program_runs_with_its_definitions_imported(output_type: str, capsys) -> None:
-    """The program's data: every demonstration has an expert of its own, so there is nothing to learn from it."""
+    """Every demonstration of that program has an expert of its own, so there is nothing to learn."""
     np.random.seed(0)  # noqa: NPY002, as the program does
     demonstrations = []
     for _ in range(20):
@@ -50,7 +50,7 @@ def test_the_first_program_runs_with_its_definitions_imported(output_type: str, 
 
 @pytest.mark.parametrize("output_type", OUTPUTS)
 def test_actions_come_back_in_raw_units(output_type: str) -> None:
-    """A linear expert with offset 3: mean squared error against the noiseless expert, on fresh states, below 0.02.
+    """A linear expert with offset 3: squared error against it without noise, on fresh states, below 0.02.
 
     The expert's variance is about 10 a dimension; forgetting to undo the normalisation costs 16.
     """
@@ -61,7 +61,9 @@ def test_actions_come_back_in_raw_units(output_type: str) -> None:
     states = random.standard_normal((1000, 10))
     error = np.mean((cloner.get_action(states) - expert(states)) ** 2)
     assert error < 0.02
-    np.testing.assert_allclose(cloner.get_action(states[0]), cloner.get_action(states)[0], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(
+        cloner.get_action(states[0]), cloner.get_action(states)[0], rtol=1e-4, atol=1e-4
+    )
 
 
 def test_the_best_weights_are_the_best_ones() -> None:
@@ -69,7 +71,9 @@ def test_the_best_weights_are_the_best_ones() -> None:
     demos, _, _ = linear(episodes=6, steps=20)
     cloner = BehavioralCloning(10, 4, lr=1e-2)
     stats = cloner.train(demos, n_epochs=60, batch_size=16, val_split=0.2, early_stopping=15)
-    assert np.argmin(stats["val_losses"]) < len(stats["val_losses"]) - 1, "no overfitting: the test shows nothing"
+    assert np.argmin(stats["val_losses"]) < len(stats["val_losses"]) - 1, (
+        "no overfitting: the test shows nothing"
+    )
     _, held = None, None
     from understudy.textbook import _dataset
 
@@ -111,7 +115,9 @@ def test_what_does_not_fit_is_refused() -> None:
 def test_the_dataset_of_pairs_normalises_and_survives_constants() -> None:
     states = np.c_[np.linspace(-3, 5, 50), np.full(50, 7.0)]
     actions = np.linspace(0, 1, 50)[:, None]
-    pairs = DemonstrationDataset([Demonstration(states[:30], actions[:30]), Demonstration(states[30:], actions[30:])])
+    pairs = DemonstrationDataset(
+        [Demonstration(states[:30], actions[:30]), Demonstration(states[30:], actions[30:])]
+    )
     assert len(pairs) == 50
     state, action = pairs[3]
     assert state.shape == (2,)
@@ -130,7 +136,11 @@ def test_the_policy_network_has_the_chapters_outputs(output_type: str) -> None:
     states = torch.randn(5, 6)
     out = policy(states)
     shapes = [tuple(x.shape) for x in out] if isinstance(out, tuple) else [tuple(out.shape)]
-    expected = {"deterministic": [(5, 3)], "gaussian": [(5, 3)] * 2, "mixture": [(5, 5), (5, 5, 3), (5, 5, 3)]}
+    expected = {
+        "deterministic": [(5, 3)],
+        "gaussian": [(5, 3)] * 2,
+        "mixture": [(5, 5), (5, 5, 3), (5, 5, 3)],
+    }
     assert shapes == expected[output_type]
     assert policy.get_action(states).shape == (5, 3)
     assert policy.get_action(states, deterministic=False).shape == (5, 3)

@@ -30,7 +30,7 @@ class Descent:
         with torch.no_grad():
             noise = torch.randn(1, generator=self.generator)
             self.agent.weight += 0.1 * (noise - self.agent.weight)
-        return {"loss": float(self.agent.weight.square())}
+        return {"loss": float(self.agent.weight.detach().square())}
 
     def state_dict(self) -> dict[str, Any]:
         weight, state = self.agent.weight.detach().clone(), self.generator.get_state()
@@ -59,9 +59,7 @@ def test_interrupted_and_resumed_equals_uninterrupted_to_the_bit(tmp_path: Path)
     outcome = train(first, Budget(50, validate_every=7), run=tmp_path / "parts", validate=value)
     assert (outcome.stopped, outcome.steps) == ("interrupted", 24)
     second = Descent(seed=99)  # every trace of the wrong seed must go
-    outcome = train(
-        second, Budget(50, validate_every=7), run=tmp_path / "parts", validate=value, resume=True
-    )
+    outcome = train(second, Budget(50, validate_every=7), run=tmp_path / "parts", validate=value, resume=True)
     assert (outcome.stopped, outcome.steps, outcome.selected) == ("steps", 50, "last")
     assert torch.equal(second.agent.weight, whole.agent.weight)
     assert lines(tmp_path / "parts") == lines(tmp_path / "whole")
@@ -80,7 +78,7 @@ def test_early_stopping_restores_the_truly_best_weights(tmp_path: Path) -> None:
 
     def validate(agent: Any) -> float:
         number = value(agent)
-        seen[number] = float(agent.weight)
+        seen[number] = float(agent.weight.detach())
         return number
 
     learner = Descent()
@@ -88,7 +86,7 @@ def test_early_stopping_restores_the_truly_best_weights(tmp_path: Path) -> None:
     assert outcome.stopped == "patience"
     assert outcome.selected == "best"
     assert outcome.best == min(seen)
-    assert float(learner.agent.weight) == seen[min(seen)]
+    assert float(learner.agent.weight.detach()) == seen[min(seen)]
     assert outcome.steps == outcome.selected_step + 9
 
 

@@ -1,4 +1,4 @@
-"""`imitation` as documented: flattened trajectories, its default loader, Stable-Baselines3's ActorCriticPolicy."""
+"""`imitation` as documented: flattened trajectories, the default loader, an ActorCriticPolicy."""
 
 from __future__ import annotations
 

@@ -1,11 +1,13 @@
 """JAX: one jitted function for loss, gradient and Adam, fed from NumPy as a training loop feeds it.
 
-The data are normalised once, before the first step; a batch is drawn from a permutation, gathered, and handed over.
+The data are normalised once, before the first step; a batch is drawn from a permutation, gathered, handed
+over.
 """
 
 from __future__ import annotations
 
 from functools import partial
+from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
@@ -13,16 +15,14 @@ import numpy as np
 from worker import serve, spec, versions
 
 ASK = spec()
-ACTIVATION = {"relu": jax.nn.relu, "tanh": jnp.tanh, "gelu": partial(jax.nn.gelu, approximate=True)}[
-    ASK["activation"]
-]
+ACTIVATION = {"relu": jax.nn.relu, "tanh": jnp.tanh}[ASK["activation"]]
 LOW, HIGH = ASK["log_std"]
 B1, B2, EPS = 0.9, 0.999, 1e-8
 
 
 def start(sizes: list[int]) -> list[tuple[np.ndarray, np.ndarray]]:
     rng = np.random.default_rng(0)
-    pairs = zip(sizes[:-1], sizes[1:], strict=True)
+    pairs = pairwise(sizes)
     return [(rng.normal(0, i**-0.5, (i, o)).astype(np.float32), np.zeros(o, np.float32)) for i, o in pairs]
 
 

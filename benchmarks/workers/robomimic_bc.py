@@ -1,4 +1,4 @@
-"""robomimic's BC with a mixture head, configured and fed as its train script does: HDF5 in memory, its own epoch."""
+"""robomimic's BC, configured and fed as its train script does: HDF5 in memory, its loader, its epoch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ASK = spec()
 
 
 def to_hdf5(source: Path, target: Path) -> tuple[dict[str, list[int]], int]:
-    """Writes the demonstrations in robomimic's layout; the shapes of its observations, and the action's width."""
+    """Writes the demonstrations in robomimic's layout: the shapes of observations, and the action's width."""
     with np.load(source) as file, h5py.File(target, "w") as out:
         seen = {k.removeprefix("obs."): file[k] for k in file.files if k.startswith("obs.")}
         action, length = file["action"], file["length"]

@@ -6,6 +6,7 @@ The data are normalised once, before the first step; a batch is drawn from a per
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -13,9 +14,7 @@ from torch import nn
 from worker import latency, serve, spec, versions
 
 ASK = spec()
-ACTIVATION = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": lambda: nn.GELU(approximate="tanh")}[
-    ASK["activation"]
-]
+ACTIVATION = {"relu": nn.ReLU, "tanh": nn.Tanh}[ASK["activation"]]
 LOW, HIGH = ASK["log_std"]
 
 
@@ -28,7 +27,7 @@ def main() -> None:
     mean, std, action_mean, action_std = obs.mean(0), obs.std(0), action.mean(0), action.std(0)
     obs, action = (obs - mean) / std, (action - action_mean) / action_std
     sizes = [obs.shape[1], *ASK["hidden"]]
-    layers = [m for i, o in zip(sizes[:-1], sizes[1:], strict=True) for m in (nn.Linear(i, o), ACTIVATION())]
+    layers = [m for i, o in pairwise(sizes) for m in (nn.Linear(i, o), ACTIVATION())]
     net = nn.Sequential(*layers, nn.Linear(sizes[-1], 2 * action.shape[1]))
     adam = torch.optim.Adam(net.parameters(), lr=ASK["lr"], fused=True)
     batch = ASK["batch"]

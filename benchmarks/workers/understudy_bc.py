@@ -1,4 +1,4 @@
-"""Ours, through the public names: a Dataset, an Agent, and the learner of behaviour cloning, in train()'s settings."""
+"""Ours, through its public names: Dataset, Agent, and the learner of bc in the settings of `train`."""
 
 from __future__ import annotations
 

@@ -43,8 +43,10 @@ def versions(*names: str) -> dict[str, str]:
 
 
 def latency(act: Callable[[Any], Any], inputs: Sequence[Any], n: int) -> dict[str, float]:
-    """Microseconds a call over n calls, one input after another: median and 99th percentile of the wall time, median
-    of the CPU time. The two clocks around the call add about half a microsecond to the latter."""
+    """Microseconds a call, over n calls: median and 99th percentile of the wall time, median of the CPU time.
+
+    The clocks around the call add about half a microsecond to the latter.
+    """
     walls, cpus, many = [], [], len(inputs)
     for i in range(n):
         x = inputs[i % many]
@@ -61,7 +63,7 @@ def serve(runs: Mapping[str, Callable[[int], Any]], packages: Mapping[str, str],
     """Answers requests until standard input closes.
 
     Args:
-        runs: name -> a function that does n steps and returns when the last is done; what it returns is sent along.
+        runs: name -> a function that does n steps and returns when the last is done, and its result.
         packages: versions, for the record.
         facts: whatever else the record should say.
     """

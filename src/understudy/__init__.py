@@ -6,7 +6,9 @@ loads torch.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 __version__ = "0.1.0"
@@ -32,6 +34,7 @@ _HOME = {
     "Agent": "agent",
     "Chunked": "agent",
     "load": "agent",
+    "Budget": "train",
     "train": "train",
     # how good it is
     "Report": "evaluate",
@@ -48,6 +51,18 @@ def __getattr__(name: str) -> Any:
     value = getattr(import_module(f"understudy.{_HOME[name]}"), name)
     globals()[name] = value
     return value
+
+
+class _Package(ModuleType):
+    """Three functions share their module's name. Importing a module binds its name in the package and would hide
+    the function from then on; here the public name stays what it is."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _HOME and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __dir__() -> list[str]:

@@ -1,7 +1,7 @@
 """The command line: the only place where strings become objects.
 
-Each verb is a frozen dataclass whose fields are its flags. A verb returns one JSON-ready mapping; `--json` prints it
-as the last thing on standard output and sends everything else to standard error.
+Each verb is a frozen dataclass whose fields are its flags. A verb returns one JSON-ready mapping; `--json`
+prints it as the last thing on standard output and sends everything else to standard error.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, make_dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
-from tyro.conf import OmitArgPrefixes, Positional
+from tyro.conf import Positional
 
 import understudy
 
@@ -74,7 +74,8 @@ class Record(_Verb):
     def run(self) -> Result:
         from understudy import record
 
-        return record.record(**_fields(self), console=self.console())
+        fields = _fields(self)
+        return record.record(fields.pop("task"), **fields, console=self.console())
 
 
 @dataclass(frozen=True)
@@ -180,7 +181,8 @@ class Demo(_Verb):
     def run(self) -> Result:
         from understudy import demo
 
-        return demo.demo(**_fields(self), console=self.console())
+        fields = _fields(self)
+        return demo.demo(task_name=fields.pop("task"), **fields, console=self.console())
 
 
 _VERBS: dict[str, type[_Verb]] = {
@@ -208,11 +210,12 @@ def _algorithms() -> list[str]:
 
 
 def _train(algorithm: str) -> type[_Verb]:
-    """The verb `train ALGORITHM`: where from and where to, the algorithm's own Config, the network, the budget."""
+    """The verb `train ALGORITHM`: from where to where, the algorithm's own Config, network and budget."""
     from understudy.runs import Network, fit_run
     from understudy.train import Budget
 
     module = import_module(f"understudy.learn.{algorithm}")
+    config: Any = module.Config
 
     def run(self: Any) -> Result:
         return fit_run(algorithm=algorithm, console=self.console(), **_fields(self))
@@ -220,10 +223,18 @@ def _train(algorithm: str) -> type[_Verb]:
     fields: list[Any] = [
         ("data", Annotated[Path, tyro.conf.arg(help="The demonstrations: a dataset's folder.")]),
         ("out", Annotated[Path, tyro.conf.arg(help="The run's folder to write.")]),
-        ("config", OmitArgPrefixes[module.Config], module.Config()),
-        ("network", OmitArgPrefixes[Network], Network()),
-        ("budget", OmitArgPrefixes[Budget], Budget()),
+        ("config", Annotated[config, tyro.conf.arg(prefix_name=False)], config()),
+        ("network", Annotated[Network, tyro.conf.arg(prefix_name=False)], Network()),
+        ("budget", Annotated[Budget, tyro.conf.arg(prefix_name=False)], Budget()),
         ("task", Annotated[str | None, tyro.conf.arg(help="Refuse data made for another task.")], None),
+        (
+            "schedule",
+            Annotated[
+                Literal["cosine", "constant"],
+                tyro.conf.arg(help="Of the learning rate; cosine: to zero over all steps, or over --decay."),
+            ],
+            "cosine",
+        ),
         (
             "validation",
             Annotated[float, tyro.conf.arg(help="Share of the episodes held out for validation.")],

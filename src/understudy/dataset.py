@@ -240,6 +240,16 @@ class Dataset(Sequence[Episode]):
         """[E], the number of steps of each episode."""
         return self._need().length[self._rows] if len(self) else np.zeros(0, np.int64)
 
+    @property
+    def successes(self) -> tuple[bool | None, ...]:
+        """[E], each episode's success; None where nobody said."""
+        return tuple(self._need().success[int(i)] for i in self._rows) if len(self) else ()
+
+    @property
+    def facts(self) -> tuple[Meta, ...]:
+        """[E], each episode's meta."""
+        return tuple(self._need().meta[int(i)] for i in self._rows) if len(self) else ()
+
     def split(self, fraction: float, seed: int) -> tuple[Dataset, Dataset]:
         """Two disjoint datasets, the first with round(fraction × len) episodes, drawn by `seed`.
 

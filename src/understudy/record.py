@@ -38,14 +38,16 @@ def demonstrate(
 ) -> Dataset:
     """Demonstrations of a task's own expert, one a seed, every step labelled with what the expert wants.
 
-    With `noise` σ > 0, what is executed is disturbed by σ half action ranges while the label stays clean, so that
-    the demonstrations also show the way back (DART, Laskey et al. 2017).
+    With `noise` σ > 0, what is executed is disturbed by σ half action ranges while the label stays clean, so
+    that the demonstrations also show the way back (DART, Laskey et al. 2017).
 
     Raises:
         ValueError: when the task has no expert.
     """
     if which.expert is None:
-        raise ValueError(f"task {which.name!r} has no expert to record; tasks with one: see `understudy tasks`")
+        raise ValueError(
+            f"task {which.name!r} has no expert to record; tasks with one: see `understudy tasks`"
+        )
     bar = tracked(console or Console(quiet=True), f"record {which.name}", len(seeds))
 
     def keep(episode: Episode) -> None:

@@ -23,7 +23,7 @@ from understudy.workers import ItemError, Workers
 __all__ = ["Arbiter", "RolloutError", "Workers", "defer", "rollout", "rollouts"]
 
 Arbiter: TypeAlias = Callable[[Array, Array | None], Array]
-"""(proposed [A], advice [A] or None) -> executed [A]. One that has `reset(seed)` is reset with each episode."""
+"""(proposed [A], advice [A] or None) -> executed [A]. One with `reset(seed)` is reset with each episode."""
 
 MakeEnv: TypeAlias = Callable[[], Env]
 Progress: TypeAlias = Callable[[Episode], None]
@@ -72,7 +72,11 @@ def rollout(
     expert.reset(seed)
     if callable(fresh := getattr(arbiter, "reset", None)):
         fresh(seed)
-    seen, done, said, spoke, paid = [_copy(obs)], [], [], [], []
+    seen = [_copy(obs)]
+    done: list[Array] = []
+    said: list[Array] = []
+    spoke: list[bool] = []
+    paid: list[float] = []
     success: bool | None = None
     terminated = truncated = False
     while not (terminated or truncated):
@@ -165,7 +169,9 @@ class _Job:
         if self.key not in kept:
             kept[self.key] = self.make_env()
         meta, steps = self.meta, self.max_steps
-        return rollout(kept[self.key], self.policy, item, self.expert, self.arbiter, meta=meta, max_steps=steps)
+        return rollout(
+            kept[self.key], self.policy, item, self.expert, self.arbiter, meta=meta, max_steps=steps
+        )
 
 
 def rollouts(

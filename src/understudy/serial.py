@@ -1,4 +1,4 @@
-"""Trees of numbers, names and tensors as one safetensors file, and small JSON files. Nothing read here can run code.
+"""Trees of numbers, names and tensors as one safetensors file, and small JSON files. Reading runs no code.
 
 A tree is a mapping from names to JSON scalars, lists, mappings and tensors. The tensors lie in the file
 under their path ("optimiser/first"); everything else is JSON in the header.
@@ -11,18 +11,26 @@ import os
 import tempfile
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import MISSING, fields, is_dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import MISSING, asdict, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import safetensors.torch
-import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-__all__ = ["CorruptFile", "parse", "read_json", "read_tree", "write_json", "write_tree"]
+__all__ = [
+    "CorruptFile",
+    "from_spec",
+    "parse",
+    "read_json",
+    "read_tree",
+    "spec",
+    "write_json",
+    "write_tree",
+]
 
 _FORMAT = "understudy-tree-1"
 _TENSOR = "$tensor"  # {"$tensor": path} stands for a tensor in the header's JSON
@@ -67,7 +75,7 @@ def write_json(path: str | Path, value: Any) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def _decode(raw: bytes, path: Path) -> Any:
+def _decode(raw: bytes | str, path: Path) -> Any:
     try:
         return json.loads(raw)
     except (ValueError, RecursionError) as error:
@@ -83,7 +91,9 @@ def read_json(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     if path.stat().st_size > _LARGEST_JSON:
-        raise CorruptFile(f"{path} has {path.stat().st_size} bytes; a description has at most {_LARGEST_JSON}")
+        raise CorruptFile(
+            f"{path} has {path.stat().st_size} bytes; a description has at most {_LARGEST_JSON}"
+        )
     value = _decode(path.read_bytes(), path)
     if not isinstance(value, dict):
         raise CorruptFile(f"{path} holds a JSON {type(value).__name__}; it must hold an object")
@@ -104,7 +114,9 @@ def _split(node: Any, path: str, tensors: dict[str, Tensor]) -> Any:
         return [_split(v, f"{path}/{i}", tensors) for i, v in enumerate(node)]
     if node is None or isinstance(node, bool | int | float | str):
         return node
-    raise TypeError(f"{path!r} is {type(node).__name__}; a tree holds JSON scalars, lists, mappings and tensors")
+    raise TypeError(
+        f"{path!r} is {type(node).__name__}; a tree holds JSON scalars, lists, mappings and tensors"
+    )
 
 
 def _joined(node: Any, tensors: dict[str, Tensor], path: Path) -> Any:
@@ -152,19 +164,40 @@ def read_tree(path: str | Path) -> dict[str, Any]:
         raise CorruptFile(f"{path} is not a whole safetensors file ({len(raw)} bytes)")
     header = _decode(raw[8 : 8 + size], path)
     about = header.get("__metadata__") if isinstance(header, dict) else None
-    if not isinstance(about, dict) or about.get("format") != _FORMAT or not isinstance(about.get("tree"), str):
+    if (
+        not isinstance(about, dict)
+        or about.get("format") != _FORMAT
+        or not isinstance(about.get("tree"), str)
+    ):
         raise CorruptFile(f"{path} is not a file of the form {_FORMAT!r}")
     try:
         tensors = safetensors.torch.load(raw)
     except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError, OverflowError) as error:
         raise CorruptFile(f"{path} is damaged: {str(error).splitlines()[0]}") from None
     try:
-        tree = _joined(_decode(about["tree"].encode(), path), tensors, path)
+        tree = _joined(_decode(about["tree"], path), tensors, path)
     except RecursionError:
         raise CorruptFile(f"{path} is nested too deeply") from None
     if not isinstance(tree, dict) or tensors:
         raise CorruptFile(f"{path} holds tensors that its tree does not name: {sorted(tensors)[:3]}")
     return tree
+
+
+def spec(config: Any) -> dict[str, Any]:
+    """A dataclass with a `kind` as JSON: its kind and its fields. `from_spec` is the way back."""
+    return {"kind": config.kind, **asdict(config)}
+
+
+def from_spec(kinds: Mapping[str, type[Any]], value: object, what: str) -> Any:
+    """The dataclass that `spec` described, if its kind is in the table: a file cannot name anything else.
+
+    Raises:
+        ValueError: when the kind is unknown, or a field is.
+    """
+    kind = value.get("kind") if isinstance(value, Mapping) else None
+    if not isinstance(value, Mapping) or not isinstance(kind, str) or kind not in kinds:
+        raise ValueError(f"{what} is of kind {kind!r}; this version knows {sorted(kinds)}")
+    return parse(kinds[kind], {k: v for k, v in value.items() if k != "kind"}, what)
 
 
 def parse(kind: type[_T], value: object, what: str) -> _T:
@@ -190,29 +223,29 @@ def parse(kind: type[_T], value: object, what: str) -> _T:
 
 
 def _checked(hint: Any, value: Any, what: str) -> Any:
+    """`value` as the annotation `hint` wants it, lists as tuples and integers as floats where it says so."""
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    good = False
     if origin is Literal:
-        fits: Callable[[], bool] = lambda: any(value == c and type(value) is type(c) for c in inner)
+        good = any(value == choice and type(value) is type(choice) for choice in inner)
     elif origin in (typing.Union, types.UnionType):
         for option in inner:
-            try:
+            with suppress(ValueError):
                 return _checked(option, value, what)
-            except ValueError:
-                continue
-        fits = lambda: False
     elif origin is tuple:
-        fits = lambda: isinstance(value, Sequence) and not isinstance(value, str)
-        if fits() and (inner[-1] is Ellipsis or len(inner) == len(value)):
-            each = [inner[0]] * len(value) if inner[-1] is Ellipsis else inner
-            return tuple(_checked(t, v, f"{what}[{i}]") for i, (t, v) in enumerate(zip(each, value, strict=True)))
-        fits = lambda: False
+        repeats = inner[-1] is Ellipsis
+        if isinstance(value, list | tuple) and (repeats or len(inner) == len(value)):
+            each = inner[:1] * len(value) if repeats else inner
+            return tuple(
+                _checked(h, v, f"{what}[{i}]") for i, (h, v) in enumerate(zip(each, value, strict=True))
+            )
     elif hint is float:
-        if isinstance(value, int | float) and not isinstance(value, bool):
+        if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300:
             return float(value)
-        fits = lambda: False
     else:
-        fits = lambda: type(value) is hint or (hint in (None, type(None)) and value is None)
-    if not fits():
-        shown = getattr(hint, "__name__", str(hint)) if origin is None else str(hint)
-        raise ValueError(f"{what} is {value!r}; it must be {shown}")
+        good = type(value) is hint
+    if not good:
+        raise ValueError(
+            f"{what} is {value!r}; it must be {getattr(hint, '__name__', hint) if origin is None else hint}"
+        )
     return value

@@ -1,7 +1,7 @@
 """The textbook chapter's classes with the chapter's signatures, a thin face over the library.
 
-A program written with the chapter runs when its class definitions are replaced by an import from here. Where the
-chapter's own definitions do not do what their descriptions say, these do:
+A program written with the chapter runs when its class definitions are replaced by an import from here. Where
+the chapter's own definitions do not do what their descriptions say, these do:
 
 - `get_action` takes and returns the environment's own units, whatever the network sees inside.
 - "Best" weights are those of the best validation, not the last ones under another name.
@@ -23,16 +23,29 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from understudy.agent import Agent
+from understudy.agent.normalize import Normalizer
 from understudy.dataset import Dataset
 from understudy.episode import Episode
-from understudy.heads import Deterministic, DeterministicHead, Gaussian, GaussianHead, Mixture, MixtureHead
+from understudy.heads import (
+    Deterministic,
+    DeterministicHead,
+    Gaussian,
+    GaussianHead,
+    HeadConfig,
+    Mixture,
+    MixtureHead,
+)
 from understudy.learn import bc
 from understudy.nets import MLP
 from understudy.runtime import tuned
 
 __all__ = ["BCPolicy", "BehavioralCloning", "Demonstration", "DemonstrationDataset"]
 
-_OUTPUTS = {"deterministic": Deterministic(), "gaussian": Gaussian(), "mixture": Mixture(components=5)}
+_OUTPUTS: dict[str, HeadConfig] = {
+    "deterministic": Deterministic(),
+    "gaussian": Gaussian(),
+    "mixture": Mixture(components=5),
+}
 
 
 @dataclass
@@ -65,7 +78,7 @@ class DemonstrationDataset(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
 
     Attributes:
         states: [N, S]. actions: [N, A].
-        state_mean, state_std, action_mean, action_std: of the raw values; the std of a constant dimension is 1.
+        state_mean, state_std, action_mean, action_std: of the raw values; a constant has std 1.
     """
 
     def __init__(self, demonstrations: Sequence[Demonstration], normalize: bool = True) -> None:
@@ -73,7 +86,7 @@ class DemonstrationDataset(torch.utils.data.Dataset[tuple[Tensor, Tensor]]):
         agent = Agent.build(data, MLP(()), Deterministic())
         states = np.concatenate([e.obs["state"][:-1] for e in data])
         actions = np.concatenate([e.action for e in data])
-        obs, action = agent.obs[0], agent.action
+        obs, action = cast(Normalizer, agent.obs[0]), agent.action
         self.state_mean, self.state_std = _array(obs.shift), _array(obs.scale)
         self.action_mean, self.action_std = _array(action.shift), _array(action.scale)
         self.states, self.actions = torch.tensor(states), torch.tensor(actions)
@@ -92,7 +105,7 @@ def _array(x: object) -> NDArray[np.float32]:
 
 
 class BCPolicy(nn.Module):
-    """A multilayer perceptron with one of three outputs, in the units of its inputs: nothing is normalised here.
+    """A multilayer perceptron with one of three outputs, in the units of its inputs: it normalises nothing.
 
     Args:
         state_dim: S. action_dim: A.
@@ -201,8 +214,8 @@ class BehavioralCloning:
     ) -> dict[str, Any]:
         """Trains until the epochs are over or validation has not improved for `early_stopping` of them.
 
-        Whole demonstrations are held out, at least one where val_split > 0. The best weights are restored; with
-        val_split 0 there is nothing to judge by, and the last weights stay.
+        Whole demonstrations are held out, at least one where val_split > 0. The best weights are restored;
+        with val_split 0 there is nothing to judge by, and the last weights stay.
 
         Returns:
             train_losses and val_losses, one an epoch, and best_val_loss (infinite without validation).
@@ -224,7 +237,9 @@ class BehavioralCloning:
         self.agent = Agent.build(fit, self.policy.trunk_config, self.policy.head_config)
         # The policy of this object is the one that learns, so that training again goes on from here.
         self.agent.trunk, self.agent.head = self.policy.encoder, self.policy.head
-        config = bc.Config(batch=min(batch_size, fit.steps), learning_rate=self.lr, weight_decay=self.weight_decay)
+        config = bc.Config(
+            batch=min(batch_size, fit.steps), learning_rate=self.lr, weight_decay=self.weight_decay
+        )
         learner = bc.Learner(self.agent, fit, config)
         best, best_weights, worse = math.inf, None, 0
         with tuned():

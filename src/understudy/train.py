@@ -17,41 +17,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from understudy.agent import Agent
+from understudy.learn import Learner
 from understudy.runtime import tuned
 from understudy.serial import read_tree, write_tree
 
-__all__ = ["Budget", "Learner", "Outcome", "train"]
+__all__ = ["Budget", "Outcome", "train"]
 
 _FORMAT = "understudy-checkpoint"
 _VERSION = 1
-
-
-class Learner(Protocol):
-    """An algorithm: it improves its agent by one step at a time, and the caller owns time."""
-
-    @property
-    def agent(self) -> Agent:
-        """The policy as it should be evaluated now."""
-        ...
-
-    def step(self) -> Mapping[str, float]:
-        """One step of learning; returns what happened, among it `loss`."""
-        ...
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything the next step depends on, as nested dicts and lists of tensors and JSON scalars."""
-        ...
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Takes that up again: the steps that follow are bit for bit those of an uninterrupted run on CPU."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Processes that stay and work on one thread each: a job is sent once, then items, and results come in order."""
+"""Processes that stay and work on one thread each: a job goes out once, then items; results come in order."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-_HEAVY = ("torch", "mujoco", "gymnasium", "understudy.agent")  # loaded once for all workers, where used at all
+_HEAVY = ("torch", "mujoco", "gymnasium", "understudy.agent")  # loaded once for all workers, if at all
 
 
 class Job(Protocol[Item, Result]):
@@ -36,7 +36,7 @@ class Job(Protocol[Item, Result]):
 
 
 class ItemError(Exception):
-    """A job failed on an item: `index` says which, `error` what, as far as it can travel between processes."""
+    """A job failed on an item: `index` says which, `error` what, as far as that can travel."""
 
     def __init__(self, index: int, error: BaseException) -> None:
         super().__init__(f"item {index}: {type(error).__name__}: {error}")
@@ -64,7 +64,9 @@ class Workers:
     def __enter__(self) -> Workers:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, e: BaseException | None, at: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -142,7 +144,7 @@ def _spread(links: list[_Link[Any]], job: Job[T, R], items: Sequence[T]) -> Iter
             else:
                 failed.append(ItemError(index, error))
     if failed:
-        # Items go out in their order, so every one before the first failure has been done: as with one worker.
+        # Items go out in their order, so every one before the first failure has been done, as with one.
         first = min(failed, key=lambda e: e.index)
         raise first from first.error
 
@@ -217,7 +219,7 @@ def _start(count: int) -> list[_Link[Any]]:
     context: Any = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
     if "forkserver" in methods:
         context.set_forkserver_preload(["understudy.workers", *(m for m in _HEAVY if m in sys.modules)])
-    links = []
+    links: list[_Link[Any]] = []
     with _starting():
         for _ in range(count):
             ours, theirs = context.Pipe()
@@ -244,6 +246,7 @@ def _work(pipe: Connection) -> None:
                     broken = e
                 continue
             index, item = message
+            answer: tuple[int, Any, BaseException | None]
             try:
                 if job is None:
                     raise broken or RuntimeError("no job was sent")

@@ -1,7 +1,8 @@
 """The learned policy, its normalisers, and the Policy that plays its chunks."""
 
-from understudy.agent.agent import Agent, load
+from understudy.agent.agent import Agent
 from understudy.agent.chunked import Chunked
+from understudy.agent.files import load
 from understudy.agent.normalize import Columns, Kind, Normalizer
 
 __all__ = ["Agent", "Chunked", "Columns", "Kind", "Normalizer", "load"]

@@ -18,15 +18,16 @@ from understudy import heads, nets
 from understudy.agent.normalize import Columns, Kind, Normalizer, columns_of
 from understudy.dataset import Dataset
 from understudy.episode import Array, as_obs
-from understudy.serial import CorruptFile, parse, read_json, read_tree, write_json, write_tree
+from understudy.serial import spec, write_json, write_tree
 
-__all__ = ["Agent", "load"]
+__all__ = ["Agent"]
 
 Tensors = Mapping[str, Tensor]
 Bounds = tuple[ArrayLike, ArrayLike]
 
-_FORMAT, _VERSION = "understudy-agent", 1
-_DESCRIPTION, _WEIGHTS = "agent.json", "weights.safetensors"
+FORMAT, VERSION = "understudy-agent", 1
+DESCRIPTION, WEIGHTS = "agent.json", "weights.safetensors"
+_LONGEST = 1 << 20  # of histories and chunks
 
 
 class Agent(nn.Module):
@@ -43,13 +44,13 @@ class Agent(nn.Module):
         head: how the head is built.
         history: K >= 1, the number of observations seen.
         horizon: H >= 1, the number of actions predicted.
-        bounds: (low, high), each [A] in raw units: actions that leave are clipped to them. Without, nothing is.
+        bounds: (low, high), each [A] in raw units, to which actions are clipped before they leave. Without
+            them nothing is clipped.
 
     Raises:
         ValueError: when head, trunk and normalisers do not fit together.
     """
 
-    action: Normalizer
     trunk: nets.Trunk
     head: heads.Head
     low: Tensor | None
@@ -66,42 +67,45 @@ class Agent(nn.Module):
         bounds: Bounds | None = None,
     ) -> None:
         super().__init__()
+        columns = action.columns
         if not obs:
             raise ValueError("obs is empty; an agent needs at least one observation")
-        if not (1 <= history <= 1 << 20 and 1 <= horizon <= 1 << 20):
-            raise ValueError(f"history {history} and horizon {horizon} must both lie in [1, 2^20]")
-        if len(action.columns.shape) != 1 or action.columns.angles or action.columns.quaternions:
-            raise ValueError("actions must be vectors, without angles and quaternions: these have no inverse")
-        self.keys = tuple(sorted(obs))
-        self.history, self.horizon = history, horizon
-        self.actions = action.columns.shape[0]
-        self._obs = tuple(obs[k] for k in self.keys)
-        self.obs = nn.ModuleList(self._obs)  # by position: names may hold dots
-        self.action = action
+        if not (1 <= history <= _LONGEST and 1 <= horizon <= _LONGEST):
+            raise ValueError(f"history {history} and horizon {horizon} must both lie in [1, {_LONGEST}]")
+        if len(columns.shape) != 1 or columns.angles or columns.quaternions:
+            raise ValueError("actions must be vectors without angles and quaternions, which have no inverse")
+        self.history, self.horizon, self.actions = history, horizon, columns.shape[0]
         self.trunk_config, self.head_config = trunk, head
-        self.trunk = trunk.build({k: obs[k].columns.encoded for k in self.keys}, history)
+        # Twice: as plain attributes, found in a tenth of the time, and as submodules, whose names may not
+        # hold the dots that names of observations may.
+        self.obs_normalizers = {k: obs[k] for k in sorted(obs)}
+        self.action_normalizer = action
+        self.obs, self.action = nn.ModuleList(self.obs_normalizers.values()), action
+        self.trunk = trunk.build({k: n.columns.encoded for k, n in self.obs_normalizers.items()}, history)
         self.head = head.build(self.trunk.width, horizon, self.actions)
-        if self.head.discrete != action.columns.discrete:
+        if self.head.discrete != columns.discrete:
             kinds = ("continuous", "discrete")
             raise ValueError(
-                f"the {head.kind} head gives {kinds[self.head.discrete]} actions, the data has "
-                f"{kinds[action.columns.discrete]} ones"
+                f"the {head.kind} head gives {kinds[self.head.discrete]} actions, but the data has "
+                f"{kinds[columns.discrete]} ones"
             )
-        if self.head.bounded and action.columns.kind != "range":
+        if self.head.bounded and columns.kind != "range":
             raise ValueError(
-                f"the {head.kind} head ends at ±1, but actions are normalised by {action.columns.kind!r}; "
-                "it must be 'range'"
+                f"the head's actions end at ±1, but the normaliser is {columns.kind!r}; it must be 'range'"
             )
-        if bounds is not None and self.head.discrete:
-            raise ValueError("discrete actions have no bounds")
-        for name, bound in zip(("low", "high"), bounds or (None, None), strict=True):
-            value = None if bound is None else torch.as_tensor(np.array(bound, np.float32))
-            if value is not None and value.shape != (self.actions,):
-                raise ValueError(f"{name} has shape {list(value.shape)}; it must be [{self.actions}]")
-            self.register_buffer(name, value)
-        if self.low is not None and self.high is not None and not bool((self.low < self.high).all()):
-            raise ValueError("low must be below high in every action dimension")
+        self._set_bounds(bounds)
         self.eval()
+
+    def _set_bounds(self, bounds: Bounds | None) -> None:
+        if bounds is not None and self.head.discrete:
+            raise ValueError("discrete choices have no bounds")
+        low, high = (None, None) if bounds is None else (np.array(b, np.float32) for b in bounds)
+        for name, bound in (("low", low), ("high", high)):
+            if bound is not None and (bound.shape != (self.actions,) or not np.isfinite(bound).all()):
+                raise ValueError(f"{name} is {bound.tolist()}; it must be {self.actions} finite numbers")
+            self.register_buffer(name, None if bound is None else torch.from_numpy(bound))
+        if low is not None and high is not None and not (low < high).all():
+            raise ValueError(f"low {low.tolist()} must be below high {high.tolist()} everywhere")
 
     @classmethod
     def build(
@@ -119,30 +123,28 @@ class Agent(nn.Module):
         bounds: Bounds | None = None,
         seed: int = 0,
     ) -> Agent:
-        """An agent with fresh weights whose normalisers are fitted to `data`, which should be training data only.
+        """An agent with fresh weights and normalisers fitted to `data`, which should be training data only.
 
         Args:
+            data: whose observations and labels are measured.
+            trunk: as in the constructor, and so are head, history, horizon and bounds.
             observations: how observations are normalised; see `Columns`.
-            actions: how actions are. None: "range" for a head that ends at ±1, else "standard"; discrete
-                choices are left as they are.
+            actions: how actions are. None: "range" for a head that ends at ±1, "identity" for discrete
+                choices, else "standard".
             angles: observation name -> dimensions that are angles in radians.
             quaternions: observation name -> (first dimension, "wxyz" | "xyzw") of unit quaternions.
             seed: of the first weights.
         """
-        columns = columns_of(
-            data,
-            observations,
+        named = (
             {k: tuple(v) for k, v in (angles or {}).items()},
             {k: tuple(v) for k, v in (quaternions or {}).items()},
         )
-        obs = {k: Normalizer.fit(data, k, c) for k, c in columns.items()}
+        obs = {k: Normalizer.fit(data, k, c) for k, c in columns_of(data, observations, *named).items()}
         dtype, shape = data.schema["action"]
         discrete = dtype == "int64"
-        bounded = bool(getattr(head, "squash", False))
-        kind: Kind = "identity" if discrete else actions or ("range" if bounded else "standard")
-        if discrete and actions not in (None, "identity"):
-            raise ValueError(f"actions are discrete choices; their normaliser must be 'identity', not {actions!r}")
-        action = Normalizer.fit(data, "label", Columns(shape, kind, discrete=discrete))
+        usual: Kind = "identity" if discrete else "range" if head.bounded else "standard"
+        columns = Columns(shape, usual if actions is None else actions, discrete=discrete)
+        action = Normalizer.fit(data, "label", columns)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return cls(obs, action, trunk, head, history, horizon, bounds)
@@ -151,17 +153,15 @@ class Agent(nn.Module):
 
     def normalised(self, obs: Tensors) -> dict[str, Tensor]:
         """Raw observations, name -> [B, K, *shape], to what the trunk sees, name -> [B, K, *encoded]."""
-        return {k: n.forward(obs[k]) for k, n in zip(self.keys, self._obs, strict=True)}
+        return {k: n.forward(obs[k]) for k, n in self.obs_normalizers.items()}
 
     def tokens(self, obs: Tensors) -> Tensor:
         """Raw observations, name -> [B, K, *shape], to tokens [B, N, F]."""
-        out: Tensor = self.trunk(self.normalised(obs))
-        return out
+        return self.trunk.forward(self.normalised(obs))
 
     def loss(self, obs: Tensors, action: Tensor, mask: Tensor) -> Tensor:
         """[B], the head's loss of raw actions [B, H, A] with mask [B, H], in normalised units."""
-        out: Tensor = self.head.loss(self.tokens(obs), self.action(action), mask)
-        return out
+        return self.head.loss(self.tokens(obs), self.action_normalizer.forward(action), mask)
 
     def log_prob(self, obs: Tensors, action: Tensor) -> Tensor:
         """[B], the log density of raw actions [B, H, A] per raw unit (log mass where discrete).
@@ -171,8 +171,8 @@ class Agent(nn.Module):
         """
         if not isinstance(self.head, heads.Density):
             raise TypeError(f"the {self.head_config.kind} head has no density")
-        log: Tensor = self.head.log_prob(self.tokens(obs), self.action(action))
-        return log - self.horizon * self.action.log_volume()
+        log = self.head.log_prob(self.tokens(obs), self.action_normalizer.forward(action))
+        return log - self.horizon * self.action_normalizer.log_volume()
 
     def mode(self, obs: Tensors) -> Tensor:
         """[B, H, A], the raw actions to take when nothing should be left to chance."""
@@ -183,8 +183,9 @@ class Agent(nn.Module):
         return self._leaving(self.head.sample(self.tokens(obs), generator, noise))
 
     def _leaving(self, z: Tensor) -> Tensor:
-        action = self.action.inverse(z)
-        return action if self.low is None else action.clamp(self.low, self.high)
+        action = self.action_normalizer.inverse(z)
+        low, high = self.low, self.high
+        return action if low is None or high is None else action.clamp(low, high)
 
     # ── arrays in raw units ───────────────────────────────────────────────────────────────────────────
 
@@ -199,43 +200,48 @@ class Agent(nn.Module):
             ValueError: for a name, shape or value that does not belong.
         """
         windows, single = self.windows(obs)
-        action: Array = self._leaving(self.head.mode(self.tokens(windows)))[:, 0].numpy()
-        return action[0] if single else action
+        action: Array = self.mode(windows).numpy()
+        return action[0, 0] if single else action[:, 0]
 
     def windows(self, obs: Mapping[str, ArrayLike] | ArrayLike) -> tuple[dict[str, Tensor], bool]:
-        """Checked tensors, name -> [B, K, *shape], and whether it was a single window (B = 1)."""
+        """Checked tensors, name -> [B, K, *shape], and whether it was a single window (so B = 1)."""
+        names = self.obs_normalizers.keys()
         if not isinstance(obs, Mapping):
-            if len(self.keys) > 1:
-                raise ValueError(f"obs is a bare array, but there are several: {list(self.keys)}")
-            obs = {self.keys[0]: obs}
-        elif obs.keys() != set(self.keys):
+            if len(names) > 1:
+                raise ValueError(f"obs is a bare array, but the agent knows several: {sorted(names)}")
+            obs = dict.fromkeys(names, obs)
+        elif obs.keys() != names:
             obs = as_obs(obs)
-            if obs.keys() != set(self.keys):
-                raise ValueError(f"obs has {sorted(obs)}; the agent knows {list(self.keys)}")
-        out: dict[str, Tensor] = {}
-        single = False
-        for key, normalizer in zip(self.keys, self._obs, strict=True):
-            x = np.asarray(obs[key])
-            image, shape = normalizer.columns.image, normalizer.columns.shape
-            if image != (x.dtype == np.uint8):
-                raise ValueError(f"obs[{key!r}] has dtype {x.dtype}; it must be {'uint8' if image else 'float32'}")
-            if x.dtype != np.float32 and not image:
-                x = x.astype(np.float32)
-            window = shape if self.history == 1 else (self.history, *shape)
-            single = x.shape == window
-            if not single and (x.shape[1:] != window or not len(x)):
-                raise ValueError(
-                    f"obs[{key!r}] has shape {list(x.shape)}; it must be {list(window)}, or [B, ...] of these"
-                )
-            # The sum is not finite when a value is not; it may also overflow, so only then look closely.
-            if not image and not math.isfinite(x.sum()) and not np.isfinite(x).all():
+            if obs.keys() != names:
+                raise ValueError(f"obs has {sorted(obs)}; the agent knows {sorted(names)}")
+        pairs = {k: self._window(k, np.asarray(obs[k])) for k in names}
+        sizes = {(len(x), single) for x, single in pairs.values()}
+        if len(sizes) > 1:
+            raise ValueError(f"obs has batches of {[len(x) for x, _ in pairs.values()]}; they must be equal")
+        return {k: x for k, (x, _) in pairs.items()}, sizes.pop()[1]
+
+    def _window(self, key: str, x: Array) -> tuple[Tensor, bool]:
+        """One checked tensor [B, K, *shape], and whether it was a single window."""
+        columns = self.obs_normalizers[key].columns
+        if columns.image != (x.dtype == np.uint8) or x.dtype.kind not in "fiub":
+            want = "uint8" if columns.image else "a number, not uint8,"
+            raise ValueError(f"obs[{key!r}] has dtype {x.dtype}; it must be {want} as in training")
+        window = columns.shape if self.history == 1 else (self.history, *columns.shape)
+        single = x.shape == window
+        if not single and (x.shape[1:] != window or not len(x)):
+            raise ValueError(
+                f"obs[{key!r}] has shape {list(x.shape)}; it must be {list(window)}, or a batch of it"
+            )
+        if not columns.image:
+            with np.errstate(over="ignore"):
+                x = x.astype(np.float32, copy=False)
+                total = x.sum()
+            # The sum is not finite where a value is not. It may also overflow: then look closely.
+            if not math.isfinite(total) and not np.isfinite(x).all():
                 raise ValueError(f"obs[{key!r}] holds a value that is not finite in float32")
-            if not x.flags.writeable or not x.flags.c_contiguous:
-                x = x.copy()
-            out[key] = torch.from_numpy(x).view(-1, self.history, *shape)
-        if len(self.keys) > 1 and len({len(x) for x in out.values()}) > 1:
-            raise ValueError(f"obs has batches of {({k: len(x) for k, x in out.items()})}; they must be equal")
-        return out, single
+        if not (x.flags.writeable and x.flags.c_contiguous):
+            x = x.copy()
+        return torch.from_numpy(x).view(-1, self.history, *columns.shape), single
 
     # ── description and files ─────────────────────────────────────────────────────────────────────────
 
@@ -243,28 +249,23 @@ class Agent(nn.Module):
     def description(self) -> dict[str, Any]:
         """All that is needed to build this agent but for its tensors, as JSON."""
         return {
-            "format": _FORMAT,
-            "version": _VERSION,
+            "format": FORMAT,
+            "version": VERSION,
             "history": self.history,
             "horizon": self.horizon,
-            "obs": {k: asdict(n.columns) for k, n in zip(self.keys, self._obs, strict=True)},
-            "action": asdict(self.action.columns),
-            "trunk": {"kind": self.trunk_config.kind, **asdict(self.trunk_config)},
-            "head": {"kind": self.head_config.kind, **asdict(self.head_config)},
+            "obs": {k: asdict(n.columns) for k, n in self.obs_normalizers.items()},
+            "action": asdict(self.action_normalizer.columns),
+            "trunk": spec(self.trunk_config),
+            "head": spec(self.head_config),
             "bounded": self.low is not None,
         }
 
-    @property
-    def parameters_count(self) -> int:
-        """How many numbers are learned."""
-        return sum(p.numel() for p in self.parameters())
-
     def save(self, folder: str | Path) -> None:
-        """Writes agent.json and weights.safetensors, each whole or not at all."""
-        folder = Path(folder)
-        write_tree(folder / _WEIGHTS, self.state_dict())
-        digest = hashlib.sha256((folder / _WEIGHTS).read_bytes()).hexdigest()
-        write_json(folder / _DESCRIPTION, {**self.description, "weights": digest})
+        """Writes agent.json and weights.safetensors, each whole or not at all; `load` is the way back."""
+        weights = Path(folder) / WEIGHTS
+        write_tree(weights, self.state_dict())
+        digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+        write_json(Path(folder) / DESCRIPTION, {**self.description, "sha256": digest})
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Takes over the tensors of an equal agent's `state_dict`, in place.
@@ -272,80 +273,17 @@ class Agent(nn.Module):
         Raises:
             ValueError: when a tensor is missing, unknown, of another shape or dtype, or not finite.
         """
-        _check_state(self.state_dict(), state)
+        check_state(self.state_dict(), state)
         self.load_state_dict(dict(state))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Arrays, because tensors that share one buffer would each travel with the whole of it.
-        return _rebuilt, (self.description, {k: v.numpy() for k, v in self.state_dict().items()})
+        from understudy.agent.files import rebuilt
+
+        return rebuilt, (self.description, {k: v.numpy() for k, v in self.state_dict().items()})
 
 
-def _rebuilt(description: Mapping[str, Any], state: Mapping[str, Array]) -> Agent:
-    return _from_description(description, {k: torch.from_numpy(v.copy()) for k, v in state.items()})
-
-
-def load(folder: str | Path) -> Agent:
-    """The agent in a folder written by `Agent.save`, equal to the last bit. No code is run.
-
-    Raises:
-        FileNotFoundError: when one of the two files is missing.
-        CorruptFile: a ValueError, when a file is damaged, the two do not belong together, or they hold
-            what this version does not understand.
-    """
-    folder = Path(folder)
-    description = read_json(folder / _DESCRIPTION)
-    digest = description.pop("weights", None)
-    state = read_tree(folder / _WEIGHTS)
-    if digest != hashlib.sha256((folder / _WEIGHTS).read_bytes()).hexdigest():
-        raise CorruptFile(f"{folder / _WEIGHTS} is not the file that {_DESCRIPTION} was written with")
-    try:
-        return _from_description(description, state)
-    except ValueError as error:
-        raise CorruptFile(f"{folder / _DESCRIPTION}: {error}") from None
-
-
-def _config(kinds: Mapping[str, type[Any]], spec: object, what: str) -> Any:
-    kind = spec.get("kind") if isinstance(spec, Mapping) else None
-    if not isinstance(spec, Mapping) or not isinstance(kind, str) or kind not in kinds:
-        raise ValueError(f"{what} is of kind {kind!r}; this version knows {sorted(kinds)}")
-    return parse(kinds[kind], {k: v for k, v in spec.items() if k != "kind"}, what)
-
-
-def _from_description(description: Mapping[str, Any], state: Mapping[str, Any]) -> Agent:
-    """An agent from JSON and tensors; every tensor must be there with its shape and dtype, and no other."""
-    d = dict(description)
-    if (d.pop("format", None), d.pop("version", None)) != (_FORMAT, _VERSION):
-        raise ValueError(
-            f"format is {description.get('format')!r} version {description.get('version')!r}; this version "
-            f"reads {_FORMAT!r} version {_VERSION}"
-        )
-    names = {"history", "horizon", "obs", "action", "trunk", "head", "bounded"}
-    if d.keys() != names:
-        raise ValueError(f"the description's fields are {sorted(d)}; they must be {sorted(names)}")
-    for name in ("history", "horizon"):
-        if type(d[name]) is not int:
-            raise ValueError(f"{name} is {d[name]!r}; it must be int")
-    if not isinstance(d["obs"], Mapping) or type(d["bounded"]) is not bool:
-        raise ValueError("obs must be an object and bounded true or false")
-    columns = {k: parse(Columns, v, f"obs.{k}") for k, v in d["obs"].items()}
-    action = parse(Columns, d["action"], "action")
-    with torch.device("meta"):  # shapes alone: a description cannot make this machine allocate
-        agent = Agent(
-            {k: _blank(c) for k, c in columns.items()},
-            _blank(action),
-            _config(nets.KINDS, d["trunk"], "trunk"),
-            _config(heads.KINDS, d["head"], "head"),
-            d["history"],
-            d["horizon"],
-        )
-    if d["bounded"]:
-        agent.low = agent.high = torch.empty(action.shape, device="meta")
-    _check_state(agent.state_dict(), state)
-    agent.load_state_dict(dict(state), assign=True)
-    return agent
-
-
-def _check_state(wanted: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+def check_state(wanted: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
     """Refuses tensors that are missing, unknown, of another shape or dtype, or not finite."""
     if different := sorted(wanted.keys() ^ state.keys()):
         raise ValueError(f"tensor {different[0]!r} is {'missing' if different[0] in wanted else 'unknown'}")
@@ -358,7 +296,3 @@ def _check_state(wanted: Mapping[str, Tensor], state: Mapping[str, Any]) -> None
             raise ValueError(f"tensor {name!r} holds values that are not finite")
         if name.endswith(".scale") and not bool((have > 0).all()):
             raise ValueError(f"tensor {name!r} holds a scale that is not positive")
-
-
-def _blank(columns: Columns) -> Normalizer:
-    return Normalizer(columns, torch.empty(columns.statistics), torch.empty(columns.statistics))

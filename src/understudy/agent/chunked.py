@@ -34,12 +34,16 @@ class Chunked:
         self, agent: Agent, execute: int = 1, noise: float | None = None, ensemble: float | None = None
     ) -> None:
         if not 1 <= execute <= agent.horizon:
-            raise ValueError(f"execute is {execute}; it must lie in [1, {agent.horizon}], the agent's horizon")
+            raise ValueError(
+                f"execute is {execute}; it must lie in [1, {agent.horizon}], the agent's horizon"
+            )
         for name, value in (("noise", noise), ("ensemble", ensemble)):
             if value is not None and not 0 <= value < float("inf"):
                 raise ValueError(f"{name} is {value}; it must be at least 0 and finite")
         if ensemble is not None and execute != 1:
-            raise ValueError(f"execute is {execute}; ensembling asks the agent at every step, so it must be 1")
+            raise ValueError(
+                f"execute is {execute}; ensembling asks the agent at every step, so it must be 1"
+            )
         if ensemble is not None and agent.head.discrete:
             raise ValueError("discrete choices cannot be averaged; leave ensemble out")
         self.agent, self.execute, self.noise, self.ensemble = agent, execute, noise, ensemble
@@ -71,9 +75,10 @@ class Chunked:
         return action
 
     def _remember(self, obs: Obs) -> None:
-        if self.agent.history > 1:  # copied: an environment may write its next observation into the same array
+        if self.agent.history > 1:
+            # Copied: an environment may write its next observation into the same array.
             now = {k: np.array(v) for k, v in obs.items()}
-            self._past = (self._past or [now] * self.agent.history)[1:] + [now]
+            self._past = [*(self._past or [now] * self.agent.history)[1:], now]
 
     @torch.inference_mode()
     def _chunk(self, obs: Obs) -> Array:
@@ -85,7 +90,9 @@ class Chunked:
         windows, single = agent.windows(obs)
         if not single:
             raise ValueError("a policy acts on one observation at a time; Agent.act takes batches")
-        mode = self.noise is None
-        action = agent.mode(windows) if mode else agent.sample(windows, self._generator, self.noise)
+        if self.noise is None:
+            action = agent.mode(windows)
+        else:
+            action = agent.sample(windows, self._generator, self.noise)
         chunk: Array = action[0].numpy()
         return chunk

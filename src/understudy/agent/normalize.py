@@ -51,11 +51,17 @@ class Columns:
             raise ValueError(f"shape is {self.shape}; it must have at least one dimension, none empty")
         named = [*self.angles, *(d for q, _ in self.quaternions for d in range(q, q + 4))]
         if named and len(self.shape) != 1:
-            raise ValueError(f"angles and quaternions are named in a column of shape {self.shape}; it must be a vector")
+            raise ValueError(
+                f"angles and quaternions are named in a column of shape {self.shape}; it must be a vector"
+            )
         if named and (min(named) < 0 or max(named) >= self.shape[0]):
-            raise ValueError(f"angles {self.angles} and quaternions {self.quaternions} must lie in width {self.shape[0]}")
+            raise ValueError(
+                f"angles {self.angles} and quaternions {self.quaternions} must lie in width {self.shape[0]}"
+            )
         if len(set(named)) != len(named):
-            raise ValueError(f"angles {self.angles} and quaternions {self.quaternions} name a dimension twice")
+            raise ValueError(
+                f"angles {self.angles} and quaternions {self.quaternions} name a dimension twice"
+            )
         if any(order not in ("wxyz", "xyzw") for _, order in self.quaternions):
             raise ValueError(f"quaternions are {self.quaternions}; the order must be 'wxyz' or 'xyzw'")
         if self.discrete and self.kind != "identity":
@@ -75,7 +81,7 @@ class Columns:
 class Moments(NamedTuple):
     """Statistics of rows, each [D], in float64; merged exactly from pieces."""
 
-    count: int
+    rows: int
     mean: NDArray[np.float64]
     squares: NDArray[np.float64]  # sum of squared deviations from the mean
     low: NDArray[np.float64]
@@ -102,12 +108,12 @@ class Moments(NamedTuple):
 
     def merged(self, other: Moments) -> Moments:
         """The statistics of both sets of rows together."""
-        n = self.count + other.count
+        n = self.rows + other.rows
         delta = other.mean - self.mean
         return Moments(
             n,
-            self.mean + delta * (other.count / n),
-            self.squares + other.squares + delta**2 * (self.count * other.count / n),
+            self.mean + delta * (other.rows / n),
+            self.squares + other.squares + delta**2 * (self.rows * other.rows / n),
             np.minimum(self.low, other.low),
             np.maximum(self.high, other.high),
         )
@@ -152,7 +158,7 @@ class Normalizer(nn.Module):
         super().__init__()
         if shift.shape != columns.statistics or scale.shape != columns.statistics:
             raise ValueError(
-                f"shift {list(shift.shape)} and scale {list(scale.shape)} must both be {list(columns.statistics)}"
+                f"shift {list(shift.shape)} and scale {list(scale.shape)} must be {list(columns.statistics)}"
             )
         self.columns = columns
         self.register_buffer("shift", shift)
@@ -168,10 +174,10 @@ class Normalizer(nn.Module):
         shift, scale = np.zeros(size), np.ones(size)
         if columns.kind != "identity":
             m = Moments.of(_rows(data, name, columns))
-            std = np.sqrt(m.squares / m.count)
+            std = np.sqrt(m.squares / m.rows)
             low, high = m.low, m.high
             if columns.kind == "quantile":
-                inner = _quantiles(data, name, columns, m.count, len(m.mean))
+                inner = _quantiles(data, name, columns, m.rows, len(m.mean))
                 # A gripper that is open 99 % of the time has equal percentiles but is no constant.
                 spread = inner[1] > inner[0]
                 low, high = np.where(spread, inner[0], low), np.where(spread, inner[1], high)
@@ -182,7 +188,9 @@ class Normalizer(nn.Module):
             alone = [*columns.angles, *(d for q, _ in columns.quaternions for d in range(q, q + 4))]
             if alone:
                 shift[alone], scale[alone] = 0.0, 1.0
-        return cls(columns, torch.as_tensor(shift, dtype=torch.float32), torch.as_tensor(scale, dtype=torch.float32))
+        return cls(
+            columns, torch.as_tensor(shift, dtype=torch.float32), torch.as_tensor(scale, dtype=torch.float32)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Raw [..., *shape] to normalised [..., *encoded]."""
@@ -212,7 +220,8 @@ def _sign(q: Tensor, order: str) -> Tensor:
     """[..., 1], ±1: the sign of the first nonzero of w, x, y, z."""
     wxyz = q if order == "wxyz" else q[..., [3, 0, 1, 2]]
     sign = torch.zeros_like(wxyz[..., :1])
-    for part in wxyz.sign().split(1, -1):
+    for part in wxyz.sign().unbind(-1):
+        part = part[..., None]
         sign = torch.where(sign == 0, part, sign)
     return torch.where(sign == 0, torch.ones_like(sign), sign)
 

@@ -1,6 +1,7 @@
-"""Environments: the door they come in by, the checker, and the tasks by name. Simulators load when they are made."""
+"""Environments: the door they come in by, the checker, and the tasks by name. Simulators load late."""
 
 from understudy.envs.adapt import Adapted, DoorEnv, UnseededWarning, adapt
+from understudy.envs.film import FilmError, film, render_available
 from understudy.envs.registry import MissingExtra, Task, UnknownTask, View, task, tasks
 from understudy.envs.spaces import ActionSpec
 
@@ -8,12 +9,15 @@ __all__ = [
     "ActionSpec",
     "Adapted",
     "DoorEnv",
+    "FilmError",
     "MissingExtra",
     "Task",
     "UnknownTask",
     "UnseededWarning",
     "View",
     "adapt",
+    "film",
+    "render_available",
     "task",
     "tasks",
 ]

@@ -3,8 +3,8 @@
 Two kinds of thing come in: a Gymnasium environment, whose spaces say what it is, and anybody's own object
 with `reset` and `step`. What comes out is always the same:
 
-- observations are flat mappings of float32 arrays, uint8 images [H, W, C] and one-hot float32 for choices, all
-  copies that the environment cannot write to any more;
+- observations are flat mappings of float32 arrays, uint8 images [H, W, C] and one-hot float32 for choices,
+  all of them copies that the environment cannot write to any more;
 - continuous actions are float32 [A] inside the bounds, discrete ones int64 [1];
 - `terminated` and `truncated` are apart, also where the environment has one `done`;
 - `info["success"]` is a bool wherever the environment says anything of the kind.
@@ -74,7 +74,7 @@ def adapt(env: object, *, action: ActionSpec | None = None, horizon: int | None 
     """
     if is_door_env(env):
         if action is not None or horizon is not None:
-            raise ValueError("the environment has been adapted already; give action and horizon the first time")
+            raise ValueError("the environment is adapted already; give action and horizon the first time")
         return env
     return Adapted(env, action=action, horizon=horizon)
 
@@ -130,8 +130,8 @@ class Adapted:
         if not isinstance(out, tuple) or len(out) not in (4, 5):
             what = f"{len(out)} values" if isinstance(out, tuple) else type(out).__name__
             raise TypeError(
-                f"{self.name}.step returned {what}; it must return (obs, reward, terminated, truncated, info) "
-                "or (obs, reward, done, info)"
+                f"{self.name}.step returned {what}; it must return "
+                "(obs, reward, terminated, truncated, info) or (obs, reward, done, info)"
             )
         if len(out) == 5:
             obs, reward, terminated, truncated, info = out

@@ -1,7 +1,8 @@
 """The Fetch robot's tasks (Plappert et al. 2018), with Gymnasium-Robotics' models and exactly its physics.
 
-Gymnasium-Robotics spends nearly half of a step on looking up names; here the addresses are looked up once. States
-are the same to the last bit, and a test says so. One thing differs: the episode ends (terminated) at success.
+Gymnasium-Robotics spends nearly half of a step on looking up names; here the addresses are looked up once.
+States are the same to the last bit, and a test says so. One thing differs: the episode ends (terminated) at
+success.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ def shapes(*, block: bool) -> dict[str, tuple[int, ...]]:
 class Fetch:
     """One Fetch task. Actions [4]: the hand's displacement (x, y, z; 1 is 5 cm) and the fingers (1 opens).
 
-    state [25] is, in metres and metres a step: hand 0:3, block 3:6, block − hand 6:9, fingers 9:11, the block's
-    Euler angles 11:14, its velocity relative to the hand 14:17 and its angular velocity 17:20, the hand's
-    velocity 20:23 and the fingers' 23:25; without a block [10] it is hand, fingers and their velocities.
+    state [25] is, in metres and metres a step: hand 0:3, block 3:6, block − hand 6:9, fingers 9:11, the
+    block's Euler angles 11:14, its velocity relative to the hand 14:17 and its angular velocity 17:20, the
+    hand's velocity 20:23 and the fingers' 23:25. Without a block [10] it is hand, fingers, their velocities.
 
     Args:
         raw: Gymnasium-Robotics' environment, bare of wrappers.
@@ -44,7 +45,9 @@ class Fetch:
     def __init__(self, raw: Any, name: str, horizon: int) -> None:
         import mujoco
 
-        self.raw, self.name, self.horizon = raw, name, horizon
+        self.raw, self.name = raw, name
+        self.horizon: int | None = horizon
+        self._limit = horizon
         self.action = ACTION
         model, data = raw.model, raw.data
         if model.nu not in (0, 2) or model.nmocap != 1 or raw.n_substeps != _SUBSTEPS:
@@ -61,9 +64,9 @@ class Fetch:
         self._finger_v_at = [int(model.joint(n).dofadr[0]) for n in fingers]
         blocked = ("robot0:l_gripper_finger_joint", "robot0:r_gripper_finger_joint")
         self._blocked = [int(model.joint(n).qposadr[0]) for n in blocked] if raw.block_gripper else []
-        relative = [bool(model.actuator_biastype[i]) for i in range(model.nu)]
-        self._servo = [
-            int(model.jnt_qposadr[model.actuator_trnid[i, 0]]) if relative[i] else None for i in range(model.nu)
+        self._servo = [  # where a motor's target is relative to its joint, that joint's address
+            int(model.jnt_qposadr[model.actuator_trnid[i, 0]]) if model.actuator_biastype[i] else None
+            for i in range(model.nu)
         ]
         self._jacp, self._jacr = np.zeros((3, model.nv)), np.zeros((3, model.nv))
         self._dt = raw.n_substeps * model.opt.timestep
@@ -97,7 +100,7 @@ class Fetch:
         obs, distance = self._observe()
         there = bool(distance < self.raw.distance_threshold)
         reward = -float(distance > self.raw.distance_threshold)
-        return obs, reward, there, self._steps >= self.horizon and not there, {"success": there}
+        return obs, reward, there, self._steps >= self._limit and not there, {"success": there}
 
     def close(self) -> None:
         """Frees the simulator."""
@@ -116,10 +119,10 @@ class Fetch:
             v = jacp @ data.qvel * dt - grip_v
             turn = jacr @ data.qvel * dt
             angles = _euler(data.site_xmat[self._object])
-            parts = (grip, achieved, achieved - grip, fingers, angles, v, turn, grip_v, fingers_v)
+            parts = [grip, achieved, achieved - grip, fingers, angles, v, turn, grip_v, fingers_v]
         else:
             achieved = grip
-            parts = (grip, fingers, grip_v, fingers_v)
+            parts = [grip, fingers, grip_v, fingers_v]
         goal = self.raw.goal
         return {
             "achieved_goal": achieved.astype(np.float32),

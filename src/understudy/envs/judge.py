@@ -89,6 +89,7 @@ class Judged:
 
     def __init__(self, env: DoorEnv, rule: Rule) -> None:
         self.env, self.rule = env, rule
+        self.raw: Any = getattr(env, "raw", env)
         self.name: str = env.name
         self.action: ActionSpec = env.action
         self.horizon: int | None = env.horizon

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import importlib
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -127,8 +128,7 @@ def _import_robotics() -> None:
     if "gymnasium_robotics" in sys.modules:
         return
     with contextlib.suppress(ImportError, AttributeError):
-        from farama_notifications import notifications
-
+        notifications = importlib.import_module("farama_notifications").notifications
         notifications.pop("gymnasium_robotics", None)
     import gymnasium_robotics  # noqa: F401
 
@@ -155,7 +155,7 @@ def _gym(name: str, id: str, render_mode: str | None, **kwargs: Any) -> Any:
     with _extra(name):
         if id.startswith("Fetch"):
             _import_robotics()
-        # Neither Gymnasium's checker nor its order enforcer: the door does what they do, once and for all tasks.
+        # Without Gymnasium's checker, which looks at every step: `check` looks once.
         return gymnasium.make(id, disable_env_checker=True, render_mode=render_mode, **kwargs)
 
 
@@ -181,9 +181,7 @@ _NEAR = "the episode ends (terminated) as soon as the {} is within 5 cm of the g
 _BLOCK = View("achieved_goal", (0, 1, 2), ("x", "y", "z"), "m", "desired_goal")
 
 
-def _fetch(
-    name: str, id: str, what: str, summary: str, expert: Callable[[], Policy], *, block: bool
-) -> Task:
+def _fetch(name: str, id: str, what: str, summary: str, expert: Callable[[], Policy], *, block: bool) -> Task:
     make = partial(_make_fetch, name, id)
     return Task(
         name, summary, make, 50, fetch.shapes(block=block), fetch.ACTION, _NEAR.format(what), expert, _BLOCK,

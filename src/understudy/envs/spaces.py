@@ -44,7 +44,9 @@ class ActionSpec:
         if low.shape != high.shape or not low.size or not (low <= high).all():
             raise ValueError(f"action bounds are {low} and {high}; they must be [A] with low <= high")
         if self.n is not None and (self.n < 1 or low.size != 1):
-            raise ValueError(f"there are {self.n} choices of width {low.size}; at least 1 of width 1 is needed")
+            raise ValueError(
+                f"there are {self.n} choices of width {low.size}; at least 1 of width 1 is needed"
+            )
         for bound, name in ((low, "low"), (high, "high")):
             bound.flags.writeable = False
             object.__setattr__(self, name, bound)
@@ -155,7 +157,9 @@ def _numbers(shape: tuple[int, ...]) -> Column:
         x = np.asarray(value)
         if x.dtype.kind in "iu" and x.size and np.abs(x.astype(np.float64)).max() > 2**24:
             raise ValueError("an observation holds integers beyond ±2^24, which float32 cannot hold exactly")
-        x = x.astype(np.float32)  # never the environment's own array: some go on writing to what they returned
+        x = x.astype(
+            np.float32
+        )  # never the environment's own array: some go on writing to what they returned
         if x.shape == shape:
             return x.reshape(inside)
         raise ValueError(f"an observation has shape {list(x.shape)}; {list(shape)} was announced")
@@ -206,7 +210,7 @@ def _column(space: Any) -> Column:
         shape = tuple(int(n) for n in space.shape)
         return _image(shape) if space.dtype == np.uint8 and len(shape) in (2, 3) else _numbers(shape)
     raise TypeError(
-        f"an observation is {kind}; the library knows Box, Discrete, MultiDiscrete, MultiBinary and Dict of them"
+        f"an observation is {kind}; the library knows Box, Discrete, MultiDiscrete, MultiBinary and Dict"
     )
 
 

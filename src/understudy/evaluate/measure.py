@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from understudy.dataset import Dataset
 from understudy.episode import Episode
 from understudy.evaluate import reading
 from understudy.evaluate.outcome import Outcome
@@ -45,7 +46,8 @@ def fresh_seeds(n: int, avoid: Iterable[Episode] = (), start: int = FIRST_SEED) 
     if index(n) < 1 or index(start) < 0:
         raise ValueError(f"{n} seeds from {start}: at least one is needed, and none may be negative")
     seeds = range(start, start + n)
-    if seen := sorted({s for e in avoid if isinstance(s := e.meta.get("seed"), int) and s in seeds}):
+    metas = avoid.facts if isinstance(avoid, Dataset) else [e.meta for e in avoid]
+    if seen := sorted({s for m in metas if isinstance(s := m.get("seed"), int) and s in seeds}):
         raise ValueError(
             f"{len(seen)} of the {n} seeds from {start} were recorded as demonstrations ({_some(seen)}); "
             "a policy is measured on seeds it has not seen, so start elsewhere"

@@ -39,8 +39,8 @@ class Report:
         episodes: what happened, step by step; not written by `to_json`.
 
     Raises:
-        ValueError: when there is no outcome, a seed appears twice, a name cannot be printed on one line, or
-            a time is negative or not finite.
+        ValueError: when there is no outcome, a seed appears twice, a name cannot be printed on one line, a
+            time is negative or not finite, or the provenance holds what JSON cannot.
     """
 
     policy: str
@@ -54,7 +54,9 @@ class Report:
 
     def __post_init__(self) -> None:
         for name in ("policy", "task", "unit"):
-            reading.line(name, getattr(self, name))
+            reading.string(name, getattr(self, name))
+        own = reading.facts("provenance", self.provenance)  # a copy, so that nobody else can change it
+        object.__setattr__(self, "provenance", own)
         if not self.outcomes:
             raise ValueError("there are no outcomes; a report needs at least one episode")
         if repeated := _repeated(self.seeds):
@@ -143,13 +145,13 @@ class Report:
         from rich.table import Table
         from rich.text import Text
 
-        made = Table(title=Text(f"{self.policy}{' on ' + self.task if self.task else ''}"))
-        unit = f" [{self.unit}]" if self.unit else ""
         near = any(o.goal_distance is not None for o in self.outcomes)
         tracked = any(o.tracking for o in self.outcomes)
+        made = Table(title=Text(f"{self.policy}{' on ' + self.task if self.task else ''}"))
+        made.caption = Text(f"distances in {self.unit}") if self.unit and (near or tracked) else None
         names = ["seed", "success", "return", "steps", "ended by"]
-        names += [f"RMSE{unit}", f"max deviation{unit}"] if tracked else []
-        names += [f"goal distance{unit}"] if near else []
+        names += ["RMSE", "max dev."] if tracked else []
+        names += ["to goal"] if near else []
         for name in names:
             made.add_column(Text(name), justify="left" if name == "ended by" else "right")
         for o in self.outcomes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, final
+from typing import Any, Protocol, final
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -10,10 +10,19 @@ from numpy.typing import ArrayLike
 from understudy.episode import Array, Obs
 from understudy.roles import Policy
 
-if TYPE_CHECKING:  # the package of environments knows this one
-    from understudy.envs.spaces import ActionSpec
-
 __all__ = ["ENDORSE", "SILENT", "Endorse", "NoisyExecution", "PolicyExpert", "Silent"]
+
+
+class Bounded(Protocol):
+    """What has to be known of actions to disturb them: `understudy.envs.ActionSpec` says it."""
+
+    low: Array
+    high: Array
+    n: int | None
+
+    def settle(self, action: Any) -> Array:
+        """The action clipped to the bounds."""
+        ...
 
 
 @final
@@ -73,7 +82,7 @@ class NoisyExecution:
         noise: σ >= 0, one number or one a dimension [A], in units of half the action range.
         spec: the environment's actions; continuous, with finite bounds.
         probability: how often a step is disturbed at all.
-        persistence: ρ in [0, 1): z_t = ρ z_{t-1} + sqrt(1 - ρ²) ε_t, noise that stays a while (ρ = 0 is DART).
+        persistence: ρ in [0, 1), with z_t = ρ z_{t-1} + sqrt(1 - ρ²) ε_t: noise that stays. DART has 0.
 
     Raises:
         ValueError: when a number is out of its range, or the bounds are not finite.
@@ -81,21 +90,22 @@ class NoisyExecution:
     """
 
     def __init__(
-        self, noise: ArrayLike, spec: ActionSpec, *, probability: float = 1.0, persistence: float = 0.0
+        self, noise: ArrayLike, spec: Bounded, *, probability: float = 1.0, persistence: float = 0.0
     ) -> None:
         if spec.n is not None:
             raise TypeError("noise is added to continuous actions; these are discrete")
-        if not spec.bounded:
+        width = spec.low.size
+        if not (np.isfinite(spec.low).all() and np.isfinite(spec.high).all()):
             raise ValueError("noise is in units of half the action range, which is infinite here")
         sigma = np.asarray(noise, np.float64)
-        if sigma.shape not in ((), (spec.width,)) or not (np.isfinite(sigma).all() and (sigma >= 0).all()):
-            raise ValueError(f"noise is {noise}; it must be one number >= 0, or one for each of {spec.width}")
+        if sigma.shape not in ((), (width,)) or not (np.isfinite(sigma).all() and (sigma >= 0).all()):
+            raise ValueError(f"noise is {sigma}; it must be one number >= 0, or one for each of {width}")
         if not 0.0 <= probability <= 1.0 or not 0.0 <= persistence < 1.0:
             raise ValueError(
                 f"probability {probability} must lie in [0, 1] and persistence {persistence} in [0, 1)"
             )
         self.spec = spec
-        self.scale = np.broadcast_to(sigma * (spec.high.astype(np.float64) - spec.low) / 2.0, (spec.width,))
+        self.scale = np.broadcast_to(sigma * (spec.high.astype(np.float64) - spec.low) / 2.0, (width,))
         self.probability, self.persistence = probability, persistence
         self.reset(0)
 
@@ -103,13 +113,13 @@ class NoisyExecution:
         """Starts an episode's noise."""
         # Salted: the environment draws its start from the same seed, and must not share its numbers.
         self.random = np.random.default_rng([seed, 0xDA27])
-        self.z = self.random.standard_normal(self.spec.width)
+        self.z = self.random.standard_normal(self.scale.size)
 
     def __call__(self, proposed: Array, advice: Array | None) -> Array:
         """The disturbed action [A]."""
         clean = proposed if advice is None else advice
         hit = self.random.random() < self.probability
         out = self.spec.settle(clean + hit * self.scale * self.z)
-        fresh = self.random.standard_normal(self.spec.width)
+        fresh = self.random.standard_normal(self.scale.size)
         self.z = self.persistence * self.z + np.sqrt(1.0 - self.persistence**2) * fresh
         return out

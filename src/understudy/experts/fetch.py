@@ -44,8 +44,8 @@ class FetchReach:
 class FetchPush:
     """Over the block to its far side, down, and push along the line to the goal.
 
-    "Along" and "side" are the hand's place relative to the block, on that line and off it. In a corridor behind
-    the block the hand pushes and steers back onto the line; outside of it, it travels at a height.
+    "Along" and "side" are the hand's place relative to the block, on that line and off it. In a corridor
+    behind the block the hand pushes and steers back onto the line; outside of it, it travels at a height.
     """
 
     name = "fetch-push expert"

@@ -33,7 +33,7 @@ class ReacherExpert:
         for e in (bend, -bend):
             point = np.arctan2(target[1], target[0])
             lift = point - np.arctan2(_FORE * np.sin(e), _UPPER + _FORE * np.cos(e))
-            turn = (lift - shoulder + np.pi) % (2 * np.pi) - np.pi  # the shoulder turns freely, the elbow does not
+            turn = (lift - shoulder + np.pi) % (2 * np.pi) - np.pi  # only the shoulder turns freely
             if max(abs(turn), abs(e - elbow)) < np.abs(error).max():
                 error = np.array([turn, e - elbow])
         return np.clip(_STIFF * error - _DAMP * speed, -1.0, 1.0).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Heads: tokens to actions, and the loss that teaches them. They know nothing of episodes and environments."""
+"""Heads: tokens to actions, and the loss that teaches them. They know no episodes and no environments."""
 
 from __future__ import annotations
 

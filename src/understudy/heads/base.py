@@ -1,6 +1,6 @@
 """What every head is: tokens in, actions out; and the few lines that heads share.
 
-Shapes: B batch, N tokens, F features, H horizon, A action width, P numbers that describe one sample's actions.
+Shapes: B batch, N tokens, F features, H horizon, A action width, P numbers that describe a sample's chunk.
 Actions are in the agent's normalised units here.
 """
 
@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 __all__ = ["Density", "Head", "HeadConfig", "LogStd", "Readout"]
 
@@ -43,7 +44,7 @@ class Head(nn.Module, ABC):
 
     @abstractmethod
     def sample(self, tokens: Tensor, generator: torch.Generator | None, noise: float = 1.0) -> Tensor:
-        """[B, H, A] drawn from the head's distribution; `noise` scales the spread within a mode, 0 removes it."""
+        """[B, H, A] drawn; `noise` scales the spread within a mode, and 0 removes it."""
 
     @abstractmethod
     def mode(self, tokens: Tensor) -> Tensor:
@@ -86,13 +87,18 @@ class HeadConfig(Protocol):
 
     kind: ClassVar[str]
 
+    @property
+    def bounded(self) -> bool:
+        """Whether only actions in (-1, 1) can be expressed."""
+        ...
+
     def build(self, width: int, horizon: int, actions: int) -> Head:
         """A head with fresh weights for tokens of `width` F and chunks [H, A]."""
         ...
 
 
 def readout(width: int, out: int) -> nn.Linear:
-    """A linear map that begins near zero, so that the first prediction is the mean action: orthogonal, gain 0.01."""
+    """A linear map, orthogonal with gain 0.01: near zero, so that the first prediction is the mean action."""
     layer = nn.Linear(width, out)
     if layer.weight.device.type != "meta":
         nn.init.orthogonal_(layer.weight, 0.01)
@@ -100,13 +106,14 @@ def readout(width: int, out: int) -> nn.Linear:
     return layer
 
 
-def pooled(tokens: Tensor) -> Tensor:
-    """[B, N, F] to [B, F]: the mean of the tokens."""
-    return tokens[:, 0] if tokens.shape[1] == 1 else tokens.mean(1)
+def read(out: nn.Linear, tokens: Tensor) -> Tensor:
+    """[B, N, F] to [B, P]: the linear map of the mean token."""
+    token = tokens[:, 0] if tokens.shape[1] == 1 else tokens.mean(1)
+    return F.linear(token, out.weight, out.bias)
 
 
 def silenced(action: Tensor, mask: Tensor) -> Tensor:
-    """[B, H, A] with masked entries at zero. With one step there is nothing to mask: it is always labelled."""
+    """[B, H, A] with masked entries at zero. A single step is always labelled: there is nothing to mask."""
     return action if action.shape[1] == 1 else action.masked_fill(~mask[..., None], 0)
 
 

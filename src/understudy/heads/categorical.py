@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from understudy.heads.base import Array, Density, Mask, batch_last, masked_mean, pooled, readout, silenced
+from understudy.heads.base import Array, Density, Mask, batch_last, masked_mean, read, readout, silenced
 
 __all__ = ["Categorical", "CategoricalHead"]
 
@@ -24,6 +24,7 @@ class Categorical:
 
     choices: int
     kind: ClassVar[str] = "categorical"
+    bounded: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if not 2 <= self.choices <= 1 << 20:
@@ -71,18 +72,18 @@ class CategoricalHead(Density):
         return float(loss), (p * weight).reshape(params.shape)
 
     def loss(self, tokens: Tensor, action: Tensor, mask: Tensor) -> Tensor:
-        log = self._log(self.out(pooled(tokens)))
+        log = self._log(read(self.out, tokens))
         return masked_mean(-log.gather(2, silenced(action, mask))[..., 0], mask)
 
     def log_prob(self, tokens: Tensor, action: Tensor) -> Tensor:
-        return self._log(self.out(pooled(tokens))).gather(2, action)[..., 0].sum(1)
+        return self._log(read(self.out, tokens)).gather(2, action)[..., 0].sum(1)
 
     def mode(self, tokens: Tensor) -> Tensor:
-        return self.best(self.out(pooled(tokens)))
+        return self.best(read(self.out, tokens))
 
     def sample(self, tokens: Tensor, generator: torch.Generator | None, noise: float = 1.0) -> Tensor:
         """`noise` is the temperature of the softmax; at 0 the likeliest choice."""
         if noise == 0:
             return self.mode(tokens)
-        p = (self._log(self.out(pooled(tokens))) / noise).softmax(-1)
-        return torch.multinomial(p.flatten(0, 1), 1, generator=generator).unflatten(0, p.shape[:2])
+        p = (self._log(read(self.out, tokens)) / noise).softmax(-1)
+        return torch.multinomial(p.flatten(0, 1), 1, generator=generator).view(*p.shape[:2], 1)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from understudy.heads.base import Array, Head, Mask, batch_last, masked_mean, pooled, readout, silenced
+from understudy.heads.base import Array, Head, Mask, batch_last, masked_mean, read, readout, silenced
 
 __all__ = ["Deterministic", "DeterministicHead"]
 
@@ -25,6 +25,7 @@ class Deterministic:
 
     error: Literal["mse", "l1", "huber"] = "mse"
     kind: ClassVar[str] = "deterministic"
+    bounded: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.error not in ("mse", "l1", "huber"):
@@ -51,7 +52,7 @@ class DeterministicHead(Head):
         return params.view(-1, *self.shape)
 
     def loss(self, tokens: Tensor, action: Tensor, mask: Tensor) -> Tensor:
-        miss = self.best(self.out(pooled(tokens))) - silenced(action, mask)
+        miss = self.best(read(self.out, tokens)) - silenced(action, mask)
         if self.config.error == "mse":
             error = miss.square()
         elif self.config.error == "l1":
@@ -74,7 +75,7 @@ class DeterministicHead(Head):
         return float((error * weight).sum()), (slope * weight).reshape(params.shape)
 
     def mode(self, tokens: Tensor) -> Tensor:
-        return self.best(self.out(pooled(tokens)))
+        return self.best(read(self.out, tokens))
 
     def sample(self, tokens: Tensor, generator: torch.Generator | None, noise: float = 1.0) -> Tensor:
         """The prediction: there is nothing to draw."""

@@ -20,7 +20,7 @@ from understudy.heads.base import (
     batch_last,
     check_bounds,
     masked_mean,
-    pooled,
+    read,
     readout,
     silenced,
 )
@@ -49,6 +49,11 @@ class Gaussian:
         if self.std not in ("state", "global"):
             raise ValueError(f"std is {self.std!r}; it must be 'state' or 'global'")
         check_bounds(self.log_std)
+
+    @property
+    def bounded(self) -> bool:
+        """Whether only actions in (-1, 1) can be expressed."""
+        return self.squash
 
     def build(self, width: int, horizon: int, actions: int) -> GaussianHead:
         """A head with fresh weights."""
@@ -123,17 +128,16 @@ class GaussianHead(Density):
         return float(loss), grad.reshape(params.shape)
 
     def loss(self, tokens: Tensor, action: Tensor, mask: Tensor) -> Tensor:
-        return masked_mean(self._nll(self.out(pooled(tokens)), silenced(action, mask)), mask)
+        return masked_mean(self._nll(read(self.out, tokens), silenced(action, mask)), mask)
 
     def log_prob(self, tokens: Tensor, action: Tensor) -> Tensor:
-        return -self._nll(self.out(pooled(tokens)), action).sum(1)
+        return -self._nll(read(self.out, tokens), action).sum(1)
 
     def mode(self, tokens: Tensor) -> Tensor:
-        return self.best(self.out(pooled(tokens)))
+        return self.best(read(self.out, tokens))
 
     def sample(self, tokens: Tensor, generator: torch.Generator | None, noise: float = 1.0) -> Tensor:
-        mean, raw = self._parts(self.out(pooled(tokens)))
+        mean, raw = self._parts(read(self.out, tokens))
         draw = torch.randn(mean.shape, generator=generator, device=mean.device)
         u = mean + noise * self.log_std(raw).exp() * draw
         return u.tanh() if self.bounded else u
-

@@ -17,7 +17,7 @@ from understudy.heads.base import (
     Mask,
     batch_last,
     check_bounds,
-    pooled,
+    read,
     readout,
     silenced,
 )
@@ -37,6 +37,7 @@ class Mixture:
     components: int = 5
     log_std: tuple[float, float] = (-5.0, 2.0)
     kind: ClassVar[str] = "mixture"
+    bounded: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.components <= 1000:
@@ -70,7 +71,7 @@ class MixtureHead(Density):
     def _parts(self, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Logits [B, M], means [B, M, H, A], raw spreads [B, M, H, A]."""
         m = self.config.components
-        both = params[:, m:].unflatten(1, (2, *self.shape))
+        both = params[:, m:].reshape(len(params), 2, *self.shape)
         return params[:, :m], both[:, 0], both[:, 1]
 
     def _joint(self, params: Tensor, action: Tensor, mask: Tensor) -> Tensor:
@@ -114,19 +115,21 @@ class MixtureHead(Density):
         return float(-(total * share).sum()), grad
 
     def loss(self, tokens: Tensor, action: Tensor, mask: Tensor) -> Tensor:
-        joint = self._joint(self.out(pooled(tokens)), silenced(action, mask), mask)
+        joint = self._joint(read(self.out, tokens), silenced(action, mask), mask)
         return -joint.logsumexp(1) / mask.sum(1)
 
     def log_prob(self, tokens: Tensor, action: Tensor) -> Tensor:
-        return self._joint(self.out(pooled(tokens)), action, torch.ones(action.shape[:2], device=action.device)).logsumexp(1)
+        return self._joint(
+            read(self.out, tokens), action, torch.ones(action.shape[:2], device=action.device)
+        ).logsumexp(1)
 
     def mode(self, tokens: Tensor) -> Tensor:
         """The mean of the heaviest component."""
-        return self.best(self.out(pooled(tokens)))
+        return self.best(read(self.out, tokens))
 
     def sample(self, tokens: Tensor, generator: torch.Generator | None, noise: float = 1.0) -> Tensor:
         """A component drawn by its weight, then `noise` times its spread: 0 gives its mean."""
-        logits, mean, raw = self._parts(self.out(pooled(tokens)))
+        logits, mean, raw = self._parts(read(self.out, tokens))
         chosen = torch.multinomial(logits.softmax(1), 1, generator=generator)[:, 0]
         rows = torch.arange(len(mean))
         mean, std = mean[rows, chosen], self.log_std(raw[rows, chosen]).exp()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -84,7 +84,7 @@ class Learner:
         data: training episodes.
     """
 
-    def __init__(self, agent: Agent, data: Dataset, config: Config = Config()) -> None:  # noqa: B008
+    def __init__(self, agent: Agent, data: Dataset, config: Config = Config()) -> None:
         self.config = config
         self._agent, self._windows = agent, data.windows(agent.history, agent.horizon)
         self._flat, self._grad, matrices = flatten(p for p in agent.parameters() if p.requires_grad)
@@ -129,21 +129,20 @@ class Learner:
 
     def _gradient(self, batch: tuple[dict[str, Tensor], Tensor, Tensor]) -> float:
         """The mean loss of a batch; its gradient is left in the buffer."""
-        agent, (obs, action, mask) = self._agent, batch
-        if self._fused is not None and not self.config.jitter:
-            return self._fused(agent.normalised(obs), agent.action.forward(action), mask)
-        with _seeded(self.config.seed, self._step):
-            seen = agent.normalised(obs)
-            if self.config.jitter:
-                seen = {k: x + self.config.jitter * torch.randn_like(x) for k, x in seen.items()}
+        agent, jitter, (obs, action, mask) = self._agent, self.config.jitter, batch
+        random = jitter > 0 or self._fused is None
+        with _seeded(self.config.seed, self._step) if random else nullcontext():
+            seen, acted = agent.normalised(obs), agent.action_normalizer.forward(action)
+            if jitter:
+                seen = {k: x + jitter * torch.randn_like(x) for k, x in seen.items()}
             if self._fused is not None:
-                return self._fused(seen, agent.action.forward(action), mask)
+                return self._fused(seen, acted, mask)
             self._grad.zero_()
             agent.train()
-            loss: Tensor = agent.head.loss(agent.trunk(seen), agent.action(action), mask).mean()
+            loss = agent.head.loss(agent.trunk(seen), acted, mask).mean()
             loss.backward()  # type: ignore[no-untyped-call]
             agent.eval()
-        return float(loss.detach())
+            return float(loss.detach())
 
     def _next(self) -> Batch:
         """The next windows in the order of this epoch, and of the next where this one ends."""
@@ -185,7 +184,9 @@ class Learner:
             raise ValueError(f"a learner's state has {sorted(mine)}, not {sorted(state)}")
         for name in ("windows", "config"):
             if state[name] != mine[name]:
-                raise ValueError(f"the state was saved with {name} {state[name]}, this learner has {mine[name]}")
+                raise ValueError(
+                    f"the state was saved with {name} {state[name]}, this learner has {mine[name]}"
+                )
         if type(state["step"]) is not int or state["step"] < 0:
             raise ValueError(f"step is {state['step']!r}; it must be a number of steps")
         self._agent.restore(state["weights"])
@@ -201,5 +202,3 @@ def _seeded(seed: int, step: int = 0) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(np.random.SeedSequence((seed, step)).generate_state(1, np.uint64)[0] >> 1))
         yield
-
-

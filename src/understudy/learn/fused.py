@@ -43,16 +43,17 @@ class Fused:
 
     def __init__(self, agent: Agent, batch: int) -> None:
         trunk, head = agent.trunk, agent.head
-        assert isinstance(trunk, MLPTrunk) and isinstance(head, Readout)
+        assert isinstance(trunk, MLPTrunk)
+        assert isinstance(head, Readout)
         self._trunk, self._head = trunk, head
-        self._layers = [_Product(layer, batch) for layer in (*trunk.layers, head.out)]
-        # Columns side by side in memory: the few outputs are then whole vectors, for the product and the head.
+        self._layers = [_Product(layer, batch) for layer in (*trunk.linear, head.out)]
+        # Each column in one piece: the few outputs are long vectors, to the product and to the head.
         self._params = torch.empty(head.out.out_features, batch).t()
         name = trunk.config.activation
         self._keeps = name in _FROM_BEFORE
         self._forward, self._backward = (_FROM_BEFORE if self._keeps else _FROM_AFTER)[name]
         self._extra = (0.0,) if name == "relu" else ()
-        widths = [layer.out_features for layer in trunk.layers]
+        widths = [layer.out_features for layer in trunk.linear]
         self._after = [torch.empty(batch, w) for w in widths]
         self._before = [torch.empty(batch, w) for w in widths] if self._keeps else self._after
         self._grads = [torch.empty(batch, w) for w in widths]
@@ -89,7 +90,8 @@ class _Product:
     """One linear layer: y = x Wᵀ + b, and the gradient of W and b."""
 
     def __init__(self, layer: nn.Linear, batch: int) -> None:
-        assert layer.weight.grad is not None and layer.bias.grad is not None
+        assert layer.weight.grad is not None
+        assert layer.bias.grad is not None
         self.weight, self._bias = layer.weight.detach(), layer.bias.detach()
         self._turned = self.weight.t()
         self._weight_grad, self._bias_grad = layer.weight.grad, layer.bias.grad

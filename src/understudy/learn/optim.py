@@ -1,4 +1,4 @@
-"""Adam over one flat buffer: all parameters are one vector, so a step is one kernel and not one for each tensor."""
+"""Adam over one flat buffer: all parameters are one vector, so a step is one kernel, not one a tensor."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ def flatten(parameters: Iterable[nn.Parameter]) -> tuple[Tensor, Tensor, int]:
 
 
 class Adam:
-    """Adam (Kingma & Ba 2015) with decoupled weight decay (Loshchilov & Hutter 2019), β = (0.9, 0.999), ε = 1e-8.
+    """Adam (Kingma & Ba 2015) with decoupled weight decay (Loshchilov & Hutter 2019).
+
+    β = (0.9, 0.999), ε = 1e-8.
 
     Only matrices decay: pulling a bias or a spread to zero is a prior on the actions, not on complexity.
 
@@ -69,7 +71,11 @@ class Adam:
             ValueError: when a moment is missing or has another shape.
         """
         mine = self.state_dict()
-        if state.keys() != mine.keys() or any(getattr(state[k], "shape", None) != v.shape for k, v in mine.items()):
-            raise ValueError(f"the optimiser's state must hold {sorted(mine)} for {self.first.numel()} parameters")
+        if state.keys() != mine.keys() or any(
+            getattr(state[k], "shape", None) != v.shape for k, v in mine.items()
+        ):
+            raise ValueError(
+                f"the optimiser's state must hold {sorted(mine)} for {self.first.numel()} parameters"
+            )
         for k, v in mine.items():
             v.copy_(state[k])

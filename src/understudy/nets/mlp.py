@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar, Literal
 
 import torch
@@ -74,11 +75,10 @@ class MLPTrunk(Trunk):
         self.activation = _FUNCTIONS[config.activation]
         widths = (history * sum(inputs.values()), *config.hidden)
         self.width = widths[-1]
-        self.layers = nn.ModuleList(
-            nn.Linear(i, o) for i, o in zip(widths[:-1], widths[1:], strict=True)
-        )
+        self.linear = tuple(nn.Linear(i, o) for i, o in pairwise(widths))
+        self.layers = nn.ModuleList(self.linear)
         gain = 5 / 3 if config.activation == "tanh" else math.sqrt(2)
-        for layer in self.layers:
+        for layer in self.linear:
             if layer.weight.device.type != "meta":
                 nn.init.orthogonal_(layer.weight, gain)
             nn.init.zeros_(layer.bias)
@@ -90,7 +90,7 @@ class MLPTrunk(Trunk):
 
     def forward(self, obs: Mapping[str, Tensor]) -> Tensor:
         x = self.flat(obs)
-        for layer in self.layers:
+        for layer in self.linear:
             x = self.activation(F.linear(x, layer.weight, layer.bias))
             if self.dropout and self.training:
                 x = F.dropout(x, self.dropout)

@@ -46,7 +46,7 @@ class Estimate:
         if not isfinite(width):
             return f"{self.value:{'+' if signed else ''}.4g} [no interval from {self.n}]"
         places = 3 if width <= 0 else min(12, max(0, 1 - floor(log10(width))))
-        form = f"{'+' if signed else ''}.{places}f"
+        form = f"{'+' if signed else ''}z.{places}f"  # z: what rounds to zero has no minus sign
         return f"{self.value:{form}} [{self.low:{form}}, {self.high:{form}}]"
 
     def summary(self) -> dict[str, float | int | str | None]:

@@ -44,7 +44,15 @@ def _grid(axis: Axis, marks: Sequence[float]) -> list[Markup]:
 
 
 def interval_row(
-    value: float, low: float, high: float, axis: Axis, marks: Sequence[float], *, kind: str, bar: bool, label: str
+    value: float,
+    low: float,
+    high: float,
+    axis: Axis,
+    marks: Sequence[float],
+    *,
+    kind: str,
+    bar: bool,
+    label: str,
 ) -> Markup:
     """One row of a table of estimates: a bar from the axis' start (for shares), the interval, the estimate."""
     at, a, b = axis.at(value), axis.at(low), axis.at(high)
@@ -71,11 +79,12 @@ def axis_row(axis: Axis, marks: Sequence[float], text: Callable[[float], str]) -
     return tag("svg", *labels, class_="scale", aria_hidden="true")
 
 
-def curve(points: Sequence[Point], title: str, x_name: str, y_name: str) -> Markup:
-    """Shares against a count: estimates joined by a line, each with its interval."""
+def curve(points: Sequence[Point], title: str, x_name: str, y_name: str, *, share: bool = False) -> Markup:
+    """Estimates against a count, joined by a line, each with its interval; shares on an axis from 0 to 1."""
     xs = [p.x for p in points]
     log = min(xs) > 0 and max(xs) >= 8 * min(xs)
-    x, y = Axis.over(xs, pad=0.06, log=log), Axis(0.0, 1.0)
+    x = Axis.over(xs, pad=0.06, log=log)
+    y = Axis(0.0, 1.0) if share else Axis.over([v for p in points for v in (p.low, p.high)], pad=0.08)
     upper = [(x.at(p.x), y.at(p.high)) for p in points]
     lower = [(x.at(p.x), y.at(p.low)) for p in reversed(points)]
     band = " ".join(f"{a:.2f},{100 - b:.2f}" for a, b in upper + lower)
@@ -85,24 +94,34 @@ def curve(points: Sequence[Point], title: str, x_name: str, y_name: str) -> Mark
             polyline([(x.at(p.x), y.at(p.value)) for p in points], "line policy"),
         )
     ]
-    for p in points:
+    for i, p in enumerate(points):
         at = f"{x.at(p.x):.2f}%"
         top, low, mid = (f"{100 - y.at(v):.2f}%" for v in (p.high, p.low, p.value))
+        last = i == len(points) - 1  # the others are labelled below and to the right, clear of a rising line
+        text = percent(p.value) if share else number(p.value)
         marks.append(
             tag(
                 "g",
                 tag("title", p.label),
                 tag("line", x1=at, x2=at, y1=top, y2=low, class_="whisker"),
                 tag("circle", cx=at, cy=mid, r=4.5, class_="dot"),
-                tag("text", percent(p.value), x=at, y=mid, dx=9, dy=16, class_="value halo"),
+                tag("text", text, x=at, y=mid, dx=-9 if last else 9, dy=19, class_=f"value halo{' end' * last}"),
                 class_="policy",
             )
         )
-    words = "; ".join(p.label for p in points)
     return figure(
-        title, words, *marks, x=x, y=y, x_name=x_name, y_name=y_name, x_marks=sorted(set(xs)),
-        y_marks=[0, 0.25, 0.5, 0.75, 1], y_text=percent, class_="tall",
-    )  # fmt: skip
+        title,
+        "; ".join(p.label for p in points),
+        *marks,
+        x=x,
+        y=y,
+        x_name=x_name,
+        y_name=y_name,
+        x_marks=sorted(set(xs)),
+        y_marks=[0, 0.25, 0.5, 0.75, 1] if share else None,
+        y_text=percent if share else number,
+        class_="tall",
+    )
 
 
 def lines(
@@ -130,14 +149,16 @@ def lines(
             layer.append(tag("polygon", points=area, class_=f"band s{i}"))
         route = [(x.at(a), y.at(b)) for a, b in zip(at, mean, strict=True)]
         layer.append(polyline(route, f"line s{i}"))
-        words.append(f"{name}: from {number(ys[0])} at step {number(steps[0])} to {number(ys[-1])}")
+        words.append(f"{name or y_name}: from {number(ys[0])} at step {number(steps[0])} to {number(ys[-1])}")
     marks: list[Markup] = [stretched(*layer)]
     if marker is not None:
         place = x.at(marker[0])
         at = f"{place:.2f}%"
         side = "end" if place > 55 else "start"
         marks.append(tag("line", x1=at, x2=at, y1=0, y2="100%", class_="marker"))
-        marks.append(tag("text", marker[1], x=at, y=0, dx=-6 if place > 55 else 6, dy=10, class_=f"note halo {side}"))
+        marks.append(
+            tag("text", marker[1], x=at, y=0, dx=-6 if place > 55 else 6, dy=10, class_=f"note halo {side}")
+        )
         words.append(f"{marker[1]} at step {number(marker[0])}")
     label = y_name + (" (logarithmic)" if log else "")
     return figure(title, "; ".join(words), *marks, x=x, y=y, x_name=x_name, y_name=label)

@@ -117,7 +117,9 @@ def paths(view: Look, demos: Dataset | None, rollouts: Iterable[tuple[int, Episo
     kept = sorted(rank[:room])
     shown = [] if demos is None else demos.select(_spread(len(demos), _PATHS - len(kept)))
     each = int(np.clip(_POINTS // max(len(shown) + len(kept), 1), 6, 120))
-    out = [_path(view, e, "demo", f"demonstration {e.meta.get('seed', i)}", each) for i, e in enumerate(shown)]
+    out = [
+        _path(view, e, "demo", f"demonstration {e.meta.get('seed', i)}", each) for i, e in enumerate(shown)
+    ]
     return out + [
         _path(view, tried[i][1], outcome(tried[i][1].success), f"seed {tried[i][0]}", each) for i in kept
     ]

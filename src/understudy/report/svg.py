@@ -71,7 +71,9 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
     >>> ticks(0.0, 1.0), ticks(-7.0, 12.0)
     ([0.0, 0.2, 0.4, 0.6, 0.8, 1.0], [-5.0, 0.0, 5.0, 10.0])
     """
-    if not (math.isfinite(low) and math.isfinite(high)) or high - low <= _FLAT * max(abs(low), abs(high), 1e-300):
+    if not (math.isfinite(low) and math.isfinite(high)) or high - low <= _FLAT * max(
+        abs(low), abs(high), 1e-300
+    ):
         return [low] if math.isfinite(low) else []
     rough = (high - low) / max(count, 1)
     unit = 10.0 ** math.floor(math.log10(rough))
@@ -143,7 +145,9 @@ def polyline(points: Sequence[tuple[float, float]], class_: str) -> Markup:
 
 def stretched(*children: Child) -> Markup:
     """A layer whose coordinates run from 0 to 100 both ways, whatever the shape of the plot."""
-    return tag("svg", *children, viewBox="0 0 100 100", preserveAspectRatio="none", width="100%", height="100%")
+    return tag(
+        "svg", *children, viewBox="0 0 100 100", preserveAspectRatio="none", width="100%", height="100%"
+    )
 
 
 def figure(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from understudy.episode import Array
 from understudy.storage.files import DataError
@@ -108,31 +109,39 @@ def _bounded(feature: Feature, count: int) -> None:
         raise DataError(f"{feature.name!r} of one episode is too large for one file; split the episode")
 
 
-def fill(feature: Feature, column: pa.Array | pa.ChunkedArray, out: Array) -> None:
-    """Writes a column of n rows into out [n, *shape], converting its numbers to out's dtype.
+def fill(
+    feature: Feature,
+    column: pa.ChunkedArray,
+    out: Array,
+    at: slice | NDArray[np.int64],
+    place: Callable[[int], str],
+) -> None:
+    """Writes a column's n rows into out[at], converted to out's dtype; place(i) says in words where row i stands.
 
     Raises:
         ValueError: when the column is not of the declared shape, has gaps, or holds what out cannot hold.
     """
-    if len(column) != len(out):
-        raise ValueError(f"{feature.name!r} has {len(column)} rows where {len(out)} were announced")
-    at = 0
-    for chunk in column.chunks if isinstance(column, pa.ChunkedArray) else [column]:
-        part = out[at : at + len(chunk)]
-        at += len(chunk)
-        if feature.image:
-            _pictures(feature, chunk, part)
-            continue
-        values = _numbers(feature, chunk)
-        if values.dtype.kind in "iu" and out.dtype == np.float32 and values.dtype.itemsize > 2:
-            if values.size and (values.max() > _EXACT or values.min() < -_EXACT):
-                raise ValueError(f"{feature.name!r} holds integers beyond ±2^24, which float32 cannot hold exactly")
+    chunk = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    if feature.image:
+        _decode(feature, chunk, out[at] if isinstance(at, slice) else [out[i] for i in at])
+        return
+    values = _numbers(feature, chunk)
+    if values.dtype != out.dtype:
+        wide = values.dtype.kind in "iu" and values.dtype.itemsize > 2 and out.dtype == np.float32
+        if wide and values.size and (values.max() > _EXACT or values.min() < -_EXACT):
+            raise ValueError(f"{feature.name!r} holds integers beyond ±2^24, which float32 cannot hold exactly")
         with np.errstate(over="ignore"):
-            part[...] = values.reshape(part.shape)
+            values = values.astype(out.dtype)
+    if out.dtype == np.float32 and not (good := np.isfinite(values)).all():
+        row, *dims = (int(i) for i in np.argwhere(~good)[0])
+        where = f", dimension {dims[0] if len(dims) == 1 else tuple(dims)}" if dims else ""
+        bad = values[(row, *dims)]
+        raise ValueError(f"{feature.name!r} is {bad} at {place(row)}{where}; every value must be finite")
+    out[at] = values.reshape(len(values), *out.shape[1:])
 
 
-def _pictures(feature: Feature, chunk: pa.Array, out: Array) -> None:
-    """Decodes a column of PNG, bare or in LeRobot's struct, into out [n, H, W, C]."""
+def _decode(feature: Feature, chunk: pa.Array, out: Array | Sequence[Array]) -> None:
+    """Decodes a column of PNG, bare or in LeRobot's struct."""
     blobs = chunk
     if pa.types.is_struct(chunk.type):
         if chunk.type.get_field_index("bytes") < 0:
@@ -140,35 +149,36 @@ def _pictures(feature: Feature, chunk: pa.Array, out: Array) -> None:
         blobs = chunk.field("bytes")
     if not (pa.types.is_binary(blobs.type) or pa.types.is_large_binary(blobs.type)):
         raise ValueError(f"{feature.name!r} is stored as {blobs.type}; pictures must be PNG bytes")
-    for i, blob in enumerate(blobs):
-        _decode_png(blob.as_py(), feature, out[i])
+    for blob, picture in zip(blobs, out, strict=True):
+        _decode_png(blob.as_py(), feature, picture)
 
 
 def _numbers(feature: Feature, chunk: pa.Array) -> Array:
-    """The values of one chunk, end to end, without a copy where their type allows."""
+    """The values [n, *shape] of a column, without a copy where their type allows."""
     rows, stored = len(chunk), chunk.type
     widths = list(feature.shape) if feature.shape != (1,) else []
-    while pa.types.is_nested(chunk.type):
+    for width in widths:
+        kind = chunk.type
         if chunk.null_count:
             raise ValueError(f"{feature.name!r} has gaps")
-        if isinstance(chunk, pa.FixedSizeListArray):
-            sizes = np.array([chunk.type.list_size])
-        elif isinstance(chunk, pa.ListArray | pa.LargeListArray):
-            sizes = np.diff(chunk.offsets.to_numpy())
+        if pa.types.is_fixed_size_list(kind):
+            sizes, first = np.array([kind.list_size]), chunk.offset * kind.list_size
+        elif (pa.types.is_list(kind) or pa.types.is_large_list(kind)) and len(chunk):
+            offsets = chunk.offsets.to_numpy()
+            sizes, first = np.diff(offsets), int(offsets[0])
         else:
-            raise ValueError(f"{feature.name!r} is stored as {stored}; numbers were declared")
-        wanted = widths.pop(0) if widths else 1
-        if wrong := sizes[sizes != wanted][:1].tolist():
+            raise ValueError(f"{feature.name!r} is stored as {stored}; {list(feature.shape)} was declared a step")
+        if wrong := sizes[sizes != width][:1].tolist():
             raise ValueError(
                 f"{feature.name!r} has {wrong[0]} values where {list(feature.shape)} was declared a step"
             )
-        chunk = chunk.flatten()
+        chunk = chunk.values.slice(first, len(chunk) * width)
     if chunk.null_count:
         raise ValueError(f"{feature.name!r} has gaps")
     kind = chunk.type
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)):
-        raise ValueError(f"{feature.name!r} is stored as {stored}; numbers were declared")
-    if len(chunk) != rows * feature.width:
         raise ValueError(f"{feature.name!r} is stored as {stored}; {list(feature.shape)} was declared a step")
+    if len(chunk) != rows * feature.width:
+        raise ValueError(f"{feature.name!r} is shorter than it says")
     values: Array = chunk.to_numpy(zero_copy_only=False)
-    return values
+    return values.reshape(rows, *widths)

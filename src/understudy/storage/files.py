@@ -143,7 +143,9 @@ class Root:
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
         if not self.folder.is_dir():
-            raise DataError(f"{self.folder} is not a folder" if self.folder.exists() else f"no folder {folder}")
+            raise DataError(
+                f"{self.folder} is not a folder" if self.folder.exists() else f"no folder {folder}"
+            )
         self._real = os.path.realpath(self.folder)
         self._inside: set[str] = set()
 
@@ -199,13 +201,11 @@ class Root:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        path, size = self.path(name), self.size(name)
+        size = self.size(name)
         with guarded(self.folder / name):
             small = size <= _AT_ONCE
-            source = pa.BufferReader(self.bytes(name, _AT_ONCE)) if small else pa.OSFile(path)
+            source = pa.BufferReader(self.bytes(name, _AT_ONCE)) if small else pa.OSFile(self.path(name))
             file = pq.ParquetFile(source, page_checksum_verification=True)
         if not 0 <= file.metadata.num_rows <= size:
             raise DataError(f"{self.folder / name} claims {file.metadata.num_rows} rows in {size} bytes")
-        if len(set(file.schema_arrow.names)) != len(file.schema_arrow.names):
-            raise DataError(f"{self.folder / name} has two columns of one name")
         return file

@@ -131,7 +131,9 @@ class Folder:
             raise DataError(f"{self.where / INFO} has no counts of episodes and frames")
         # Our writer's info.json follows the rows, so it may lack episodes that a crash kept it from counting.
         if episodes > len(length) or (episodes < len(length) and not self.native):
-            raise DataError(f"{self.where / INFO} counts {episodes} episodes, meta/episodes has {len(length)}")
+            raise DataError(
+                f"{self.where / INFO} counts {episodes} episodes, meta/episodes has {len(length)}"
+            )
         if (sum_ := int(length[:episodes].sum())) != frames:
             raise DataError(f"{self.where / INFO} counts {frames} frames, its episodes have {sum_}")
         return length, number
@@ -191,11 +193,14 @@ class Folder:
             said = None if noted is None else noted[i].as_py()
             if said is not None:
                 facts = json.loads(said)
-                if not isinstance(facts, dict) or not all(isinstance(v, str | int | float) for v in facts.values()):
-                    raise DataError(f"{self.where}: the facts about episode {a + i} are not str, int or float")
+                if not isinstance(facts, dict) or not all(
+                    isinstance(v, str | int | float) for v in facts.values()
+                ):
+                    raise DataError(
+                        f"{self.where}: the facts about episode {a + i} are not str, int or float"
+                    )
             else:
                 named = (texts[i].as_py() or []) if texts is not None else []
                 facts = {"task": "; ".join(map(str, named))} if any(named) else {}
             out.append(facts)
         return out
-

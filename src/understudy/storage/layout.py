@@ -5,9 +5,11 @@ Our own facts stand in columns of meta/episodes whose names begin with ``underst
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
@@ -35,10 +37,18 @@ _VERSION = "v3.0"
 CHUNK = 1000  # files in one folder
 EXTRA = "understudy/"  # begins the names of our own columns
 INFO, STATS, TASKS = "meta/info.json", "meta/stats.json", "meta/tasks.parquet"
-SKETCH = "meta/understudy.safetensors"  # what stats.json is continued from; a cache, rebuilt where it does not fit
+SKETCH = (
+    "meta/understudy.safetensors"  # what stats.json is continued from; a cache, rebuilt where it does not fit
+)
 _DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 _SHARE = _DATA_PATH.removeprefix("data/")
-_NUMBERS = ("float16", "float32", "float64", "bool", *(f"{u}int{n}" for u in ("", "u") for n in (8, 16, 32, 64)))
+_NUMBERS = (
+    "float16",
+    "float32",
+    "float64",
+    "bool",
+    *(f"{u}int{n}" for u in ("", "u") for n in (8, 16, 32, 64)),
+)
 _MAX_VALUES = 2**28  # of one feature in one step
 
 
@@ -106,7 +116,9 @@ def _feature_of(key: str, dtype: str, shape: tuple[int, ...]) -> Feature:
     if math.prod(shape) == 0:
         raise DataError(f"observation {key!r} has shape {list(shape)}; without values it cannot be stored")
     if len(shape) > 5:
-        raise DataError(f"observation {key!r} has shape {list(shape)}; the layout has at most 5 dimensions a step")
+        raise DataError(
+            f"observation {key!r} has shape {list(shape)}; the layout has at most 5 dimensions a step"
+        )
     image = dtype == "uint8" and len(shape) == 3 and shape[2] <= 4
     name = ("observation.images." if image else "observation.") + key.replace("/", ".")
     try:
@@ -150,7 +162,9 @@ class Layout:
         by_name: dict[str, str] = {}
         for key, feature in obs.items():
             if other := by_name.get(feature.name):
-                raise DataError(f"observations {other!r} and {key!r} would both be stored as {feature.name!r}")
+                raise DataError(
+                    f"observations {other!r} and {key!r} would both be stored as {feature.name!r}"
+                )
             by_name[feature.name] = key
         action = Feature("action", str(episode.action.dtype), episode.action.shape[1:])
         success = episode.success is not None
@@ -164,7 +178,9 @@ class Layout:
             DataError: when a declaration is missing, malformed or names another layout.
         """
         if info.get("codebase_version") != _VERSION:
-            raise DataError(f"{INFO} says codebase_version {info.get('codebase_version')!r}; only {_VERSION} is read")
+            raise DataError(
+                f"{INFO} says codebase_version {info.get('codebase_version')!r}; only {_VERSION} is read"
+            )
         # The template is compared, never formatted: whoever wrote it would choose which files are opened.
         if info.get("data_path") != _DATA_PATH:
             raise DataError(f"{INFO} says data_path {info.get('data_path')!r}; the layout has {_DATA_PATH!r}")
@@ -192,7 +208,9 @@ class Layout:
                 skipped.append(name)
         action = features.get("action")
         if action is None or action.dtype not in _NUMBERS or len(action.shape) != 1:
-            raise DataError(f"{INFO} declares no 'action' of shape [A]; without it there is nothing to imitate")
+            raise DataError(
+                f"{INFO} declares no 'action' of shape [A]; without it there is nothing to imitate"
+            )
         reward, success = features.get(REWARD.name), features.get(SUCCESS.name)
         return cls(
             MappingProxyType(obs),
@@ -219,9 +237,15 @@ class Layout:
         """All columns of a data file, in order."""
         return (*self.signals, DONE, *([SUCCESS] if self.success else []), *BOOKKEEPING)
 
-    def info(self, episodes: int, frames: int, tasks: int) -> dict[str, Any]:
+    @cached_property
+    def _declared(self) -> str:
+        """The features of info.json as text: the same for every episode, and most of the file."""
+        text = json.dumps({f.name: f.declared() for f in self.features}, indent=4)
+        return text.replace("\n", "\n    ")
+
+    def info(self, episodes: int, frames: int, tasks: int) -> bytes:
         """The contents of info.json."""
-        return {
+        head = {
             "codebase_version": _VERSION,
             "robot_type": self.robot_type,
             "total_episodes": episodes,
@@ -234,8 +258,9 @@ class Layout:
             "splits": {"train": f"0:{episodes}"},
             "data_path": _DATA_PATH,
             "video_path": None,
-            "features": {f.name: f.declared() for f in self.features},
         }
+        text = json.dumps(head, indent=4).removesuffix("\n}")
+        return f'{text},\n    "features": {self._declared}\n}}\n'.encode()
 
 
 def _parse_feature(name: str, entry: object) -> Feature:
@@ -244,7 +269,11 @@ def _parse_feature(name: str, entry: object) -> Feature:
     if not isinstance(dtype, str) or not isinstance(shape, list) or not whole:
         raise DataError(f"{INFO} declares feature {name!r} without a dtype and a shape")
     if min(shape, default=1) < 1 or math.prod(shape) > _MAX_VALUES:
-        raise DataError(f"{INFO} declares feature {name!r} with shape {str(shape)[:80]}; no step can have that")
+        raise DataError(
+            f"{INFO} declares feature {name!r} with shape {str(shape)[:80]}; no step can have that"
+        )
     if dtype == "image" and len(shape) != 3:
-        raise DataError(f"{INFO} declares image {name!r} with shape {shape}; it must be [height, width, channels]")
+        raise DataError(
+            f"{INFO} declares image {name!r} with shape {shape}; it must be [height, width, channels]"
+        )
     return Feature(name, dtype, tuple(shape) or (1,))

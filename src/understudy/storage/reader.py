@@ -24,6 +24,8 @@ __all__ = ["Video", "info", "load", "read", "stream"]
 Video: TypeAlias = Literal["refuse", "skip"]
 
 _SLACK = 256 << 20  # bytes that any folder may unfold to
+_BATCH = 32 << 20  # bytes of a data file that are unfolded at once
+_WORTH = 1 << 20  # bytes in a file from which several are read at once
 _RATIO = 1100  # and this many for each byte on disk: Deflate, the strongest packing in use, reaches 1032
 
 
@@ -68,7 +70,9 @@ def _readable(folder: str | os.PathLike[str], video: Video) -> Folder:
             f"{opened.where} has video, which is not read yet ({', '.join(names)}); read the rest with video='skip'"
         )
     if not opened.layout.obs:
-        raise DataError(f"{opened.where} has no observation that can be read; their names begin with 'observation.'")
+        raise DataError(
+            f"{opened.where} has no observation that can be read; their names begin with 'observation.'"
+        )
     if not len(opened.length):
         raise DataError(f"{opened.where} holds no episodes yet")
     return opened
@@ -104,10 +108,7 @@ def load(opened: Folder, a: int, b: int) -> Dataset:
         np.zeros(steps, np.float32),
         np.zeros(count, np.bool_),
     )
-    if len(runs) == 1:
-        _fill_file(opened, *runs[0], into)
-    else:
-        _together(opened, runs, into)
+    _fill_all(opened, runs, into)
     with guarded(f"{opened.where}/meta/episodes"):
         _fill_finals(opened, a, b, into)
         label, labelled = _labels(opened, a, b, into)
@@ -126,72 +127,82 @@ def load(opened: Folder, a: int, b: int) -> Dataset:
     )
 
 
-def _together(opened: Folder, runs: list[tuple[int, int]], into: _Columns) -> None:
-    """Several files at once: opening and decoding leave the interpreter free."""
+def _fill_all(opened: Folder, runs: list[tuple[int, int]], into: _Columns) -> None:
+    """Fills in data files, several at once where decoding them outweighs the coordination."""
+    size = sum(opened.root.size(data_file(int(opened.file[a]))) for a, _ in runs)
+    if len(runs) < 2 or size < len(runs) * _WORTH:
+        for a, b in runs:
+            _fill_file(opened, a, b, into)
+        return
     pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1))
     try:
-        for _ in pool.map(lambda run: _fill_file(opened, *run, into), runs):
+        for _ in pool.map(lambda run: _fill_file(opened, run[0], run[1], into), runs):
             pass
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 def _fill_file(opened: Folder, a: int, b: int, into: _Columns) -> None:
-    """Fills in the episodes [a, b) of one data file, row group by row group."""
+    """Fills in the episodes [a, b) of one data file, some row groups at a time."""
     layout, name = opened.layout, data_file(int(opened.file[a]))
     where = opened.where / name
-    file, rows = opened.root.parquet(name), int(opened.length[a:b].sum())
-    if file.metadata.num_rows != rows:
-        raise DataError(f"{where} has {file.metadata.num_rows} rows, meta/episodes counts {rows}")
+    file = opened.root.parquet(name)
+    meta, rows = file.metadata, int(opened.length[a:b].sum())
+    if meta.num_rows != rows:
+        raise DataError(f"{where} has {meta.num_rows} rows, meta/episodes counts {rows}")
     wanted = ["episode_index", *(f.name for f in layout.obs.values()), "action"]
     wanted += [f.name for f, there in ((REWARD, layout.reward), (SUCCESS, layout.success)) if there]
-    if missing := sorted(set(wanted) - set(file.schema_arrow.names)):
-        raise DataError(f"{where} lacks the declared feature {missing[0]!r}")
-    episode, step = a, 0
-    for group in range(file.num_row_groups):
+    done, group = 0, 0
+    while group < meta.num_row_groups:
+        first, size = group, 0
+        while group < meta.num_row_groups and (size == 0 or size < _BATCH):
+            size += meta.row_group(group).total_byte_size
+            group += 1
         with guarded(where):
-            table = file.read_row_group(group, columns=wanted, use_threads=False)
-        at = 0
-        while at < len(table) and episode < b:
-            n = min(int(opened.length[episode]) - step, len(table) - at)
-            piece = table if n == len(table) else table.slice(at, n)
-            with guarded(f"{where}, episode {episode},"):
-                _fill_piece(opened, episode, step, piece, into)
-            at, step = at + n, step + n
-            if step == opened.length[episode]:
-                episode, step = episode + 1, 0
-        if at < len(table):
-            raise DataError(f"{where} has more rows than it says")
-    if episode < b:
+            table = file.read_row_groups(range(first, group), columns=wanted, use_threads=False)
+            if missing := sorted(set(wanted) - set(table.column_names)):
+                raise ValueError(f"the declared feature {missing[0]!r} is not in it")
+            if done + len(table) > rows:
+                raise ValueError("it has more rows than it says")
+            _fill_rows(opened, a, done, table, into)
+        done += len(table)
+    if done < rows:
         raise DataError(f"{where} has fewer rows than it says")
 
 
-def _fill_piece(opened: Folder, episode: int, step: int, table: pa.Table, into: _Columns) -> None:
-    """Fills in consecutive steps of one episode, from `step` on."""
-    if (table["episode_index"].to_numpy() != episode).any():
-        raise ValueError("its rows are marked as another episode's")
-    layout, i, n = opened.layout, episode - into.base, len(table)
-    first = int(into.first[i]) + step
+def _fill_rows(opened: Folder, a: int, done: int, table: pa.Table, into: _Columns) -> None:
+    """Fills in the rows of a data file from row `done` on; its first episode is a."""
+    layout, first = opened.layout, into.first
+    start = int(first[a - into.base]) + done
+    stop = start + len(table)
+    i, j = (int(np.searchsorted(first, at, side="right")) for at in (start, stop - 1))
+    episode: NDArray[np.int64]
+    at: slice | NDArray[np.int64]
+    if i == j:
+        episode, at = np.array([i - 1]), slice(start + i - 1, stop + i - 1)
+    else:
+        edges = np.clip(np.append(first[i - 1 : j], stop), start, stop)
+        episode = np.repeat(np.arange(i - 1, j), np.diff(edges))
+        at = np.arange(start, stop) + episode  # each episode before has one state more than steps
+    if (table["episode_index"].to_numpy() != episode + into.base).any():
+        raise ValueError(f"its rows are not marked as those of episodes {into.base + i - 1} to {into.base + j - 1}")
+
+    def place(row: int) -> str:
+        k = int(np.searchsorted(first, start + row, side="right")) - 1
+        return f"episode {into.base + k}, step {start + row - first[k]}"
+
     for key, feature in layout.obs.items():
-        part = into.obs[key][first + i : first + i + n]  # one state more for each episode before
-        fill(feature, table[feature.name], part)
-        _finite(f"observation {key!r}", part, step)
-    part = into.action[first : first + n]
-    fill(layout.action, table["action"], part)
-    _finite("action", part, step)
+        fill(feature, table[feature.name], into.obs[key], at, place)
+    steps = slice(start, stop)
+    fill(layout.action, table["action"], into.action, steps, place)
     if layout.reward:
-        part = into.reward[first : first + n]
-        fill(REWARD, table[REWARD.name], part)
-        _finite("reward", part[:, None], step)
+        fill(REWARD, table[REWARD.name], into.reward, steps, place)
     if layout.success:
-        fill(SUCCESS, table[SUCCESS.name].slice(n - 1), into.succeeded[i : i + 1])
-
-
-def _finite(what: str, part: Array, step: int) -> None:
-    if part.dtype.kind == "f" and not (good := np.isfinite(part)).all():
-        at = tuple(int(k) for k in np.argwhere(~good)[0])
-        dims = at[1] if len(at) == 2 else at[1:]
-        raise ValueError(f"{what} is {part[at]} at step {step + at[0]}, dimension {dims}; every value must be finite")
+        flags = np.empty(len(table), np.bool_)
+        fill(SUCCESS, table[SUCCESS.name], flags, slice(None), place)
+        ends = first + opened.length[into.base : into.base + len(first)] - 1 - start
+        here = np.flatnonzero((ends >= 0) & (ends < len(table)))
+        into.succeeded[here] = flags[ends[here]]
 
 
 def _fill_finals(opened: Folder, a: int, b: int, into: _Columns) -> None:
@@ -204,10 +215,8 @@ def _fill_finals(opened: Folder, a: int, b: int, into: _Columns) -> None:
         seen = into.obs[key]
         seen[last[~there]] = seen[last[~there] - 1]
         if column is not None and there.any():
-            states = np.empty((int(there.sum()), *feature.shape), seen.dtype)
-            fill(feature, column.drop_null(), states)
-            _finite(f"observation {key!r} after the last action", states, a)
-            seen[last[there]] = states
+            these = np.flatnonzero(there)
+            fill(feature, column.drop_null(), seen, last[there], lambda row: f"the end of episode {a + these[row]}")
 
 
 def _labels(opened: Folder, a: int, b: int, into: _Columns) -> tuple[Array | None, Mask | None]:
@@ -219,7 +228,8 @@ def _labels(opened: Folder, a: int, b: int, into: _Columns) -> tuple[Array | Non
         for i in np.flatnonzero(np.asarray(said.is_valid())):
             rows = label[into.first[i] : into.first[i] + opened.length[a + i]]
             rows[...] = said[int(i)].values.to_numpy().reshape(rows.shape)
-        _finite("label", label, 0)
+        if not np.isfinite(label).all():
+            raise ValueError("a label is not finite")
     if spoken is not None and spoken.null_count < b - a:
         labelled = np.ones(len(into.action), np.bool_)
         for i in np.flatnonzero(np.asarray(spoken.is_valid())):

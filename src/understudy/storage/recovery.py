@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pyarrow as pa
 
 from understudy.storage.files import Commit, DataError, Root, is_temporary, sync_folder
 from understudy.storage.folder import Folder, read_rows, row_files
-from understudy.storage.layout import CHUNK, INFO, SKETCH, Layout, data_file
+from understudy.storage.layout import CHUNK, INFO, SKETCH, STATS, Layout, data_file
 from understudy.storage.reader import load
 from understudy.storage.summary import Statistics
 from understudy.storage.tables import write_table
 
-__all__ = ["State", "put_json", "recover"]
+__all__ = ["State", "put", "recover"]
 
 _MAX_SKETCH = 1 << 30
 
@@ -30,6 +30,7 @@ class State:
 
     layout: Layout | None = None  # None before the first episode
     statistics: Statistics | None = None
+    measured: int = 0  # frames that stats.json covers
     episodes: int = 0
     frames: int = 0
     tasks: list[str] = field(default_factory=list)
@@ -38,9 +39,9 @@ class State:
     tail: pa.Table | None = None  # its contents
 
 
-def put_json(content: Any) -> Any:
-    """A function that writes JSON into an open file, for `Commit.stage`."""
-    return lambda file: file.write(json.dumps(content, indent=4).encode())
+def put(content: bytes) -> Callable[[IO[bytes]], Any]:
+    """A function that writes these bytes into an open file, for `Commit.stage`."""
+    return lambda file: file.write(content)
 
 
 def previous(name: str) -> str:
@@ -73,15 +74,17 @@ def recover(folder: Path) -> tuple[State, list[str]]:
     tasks = opened.tasks()
     if (opened.said["total_episodes"], opened.said["total_frames"]) != (count, frames):
         with Commit(folder) as commit:
-            commit.stage(INFO, put_json(opened.layout.info(count, frames, len(tasks))))
+            commit.stage(INFO, put(opened.layout.info(count, frames, len(tasks))))
             commit.finish()
         said.append(f"counted the {count} episodes that are there")
     if not count:
         return State(), said
     names = row_files(root)
+    statistics, measured = _statistics(opened, said)
     return State(
         opened.layout,
-        _statistics(opened, said),
+        statistics,
+        measured,
         count,
         frames,
         list(tasks),
@@ -123,7 +126,9 @@ def _restore_rows(root: Root, said: list[str]) -> bool:
         _set_aside(root.folder / names[-1])
         os.replace(old, root.folder / names[-1])
         sync_folder(old.parent)
-        said.append(f"{names[-1]} was damaged; its last generation but one was restored, the damaged one kept")
+        said.append(
+            f"{names[-1]} was damaged; its last generation but one was restored, the damaged one kept"
+        )
         return True
     return False
 
@@ -150,7 +155,7 @@ def _drop_damaged(opened: Folder, said: list[str]) -> bool:
     # info.json counts less before the rows are fewer: what is counted is there at every instant.
     with Commit(opened.where) as commit:
         frames = int(opened.length[:a].sum())
-        commit.stage(INFO, put_json(opened.layout.info(a, frames, len(opened.tasks()))))
+        commit.stage(INFO, put(opened.layout.info(a, frames, len(opened.tasks()))))
         commit.finish()
     if b - a < len(tail):
         with Commit(opened.where) as commit:
@@ -181,20 +186,20 @@ def _drop_surplus(opened: Folder, said: list[str], *, keep: bool) -> None:
                 said.append(f"dropped {name}, which no committed episode is in{kept}")
 
 
-def _statistics(opened: Folder, said: list[str]) -> Statistics:
-    """Those saved beside the data, brought up to date; made anew where they do not fit."""
+def _statistics(opened: Folder, said: list[str]) -> tuple[Statistics, int]:
+    """Those saved beside the data, brought up to date, and the frames that were saved; anew where they do not fit."""
     runs = opened.runs()
-    statistics, covered = Statistics(opened.layout), 0
+    statistics = Statistics(opened.layout)
     try:
         statistics.restore(opened.root.bytes(SKETCH, _MAX_SKETCH))
-        covered = statistics.episodes
-        if covered not in (0, *(b for _, b in runs)) or opened.length[:covered].sum() != statistics.frames:
+        covered, saved = statistics.episodes, statistics.frames
+        if covered not in (0, *(b for _, b in runs)) or opened.length[:covered].sum() != saved:
             raise ValueError("they are of other episodes")
     except Exception:  # it is a cache: whatever is wrong with it, the data are there
-        statistics, covered = Statistics(opened.layout), 0
+        statistics, covered, saved = Statistics(opened.layout), 0, 0
         said.append("computed the statistics anew")
     for a, b in runs:
         if a >= covered:
             for episode in load(opened, a, b):
                 statistics.add(episode)
-    return statistics
+    return statistics, saved if os.path.lexists(opened.where / STATS) else 0

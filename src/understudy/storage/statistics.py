@@ -26,7 +26,8 @@ def interpolated(sorted_rows: Array, q: float) -> NDArray[np.float64]:
     low = int(at)
     a = sorted_rows[:, low].astype(np.float64)
     b = sorted_rows[:, min(low + 1, sorted_rows.shape[1] - 1)].astype(np.float64)
-    return a + (b - a) * (at - low)
+    between: NDArray[np.float64] = a + (b - a) * (at - low)
+    return between
 
 
 class Sketch:
@@ -147,7 +148,7 @@ class Numbers:
         here = Numbers(self.shape, flat.dtype)
         pieces = []
         for at in range(0, len(flat), _ROWS):
-            columns = np.ascontiguousarray(flat[at : at + _ROWS].T)
+            columns = np.array(flat[at : at + _ROWS].T, order="C")
             columns.sort(axis=1)
             pieces.append(columns)
             here._merge(*_moments(columns))

@@ -145,5 +145,7 @@ def tasks_table(tasks: Sequence[str]) -> pa.Table:
         "columns": [number | {"metadata": None}, column | {"metadata": None}],
         "pandas_version": "2.0.0",
     }
-    table = pa.table({"task_index": pa.array(range(len(tasks)), pa.int64()), "task": pa.array(tasks, pa.string())})
+    table = pa.table(
+        {"task_index": pa.array(range(len(tasks)), pa.int64()), "task": pa.array(tasks, pa.string())}
+    )
     return table.replace_schema_metadata({"pandas": json.dumps(pandas)})

@@ -9,17 +9,18 @@ number of rows, so an episode costs the same however many there are.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
 import pyarrow as pa
 
-from understudy.dataset import Dataset
 from understudy.episode import Episode
 from understudy.storage.files import Commit, DataError, Lock
+from understudy.storage.folder import Folder
 from understudy.storage.layout import INFO, SKETCH, STATS, TASKS, Layout, data_file, meta_file
-from understudy.storage.recovery import State, previous, put_json, recover
+from understudy.storage.recovery import State, previous, put, recover
 from understudy.storage.summary import Statistics
 from understudy.storage.tables import data_table, episode_rows, task_of, tasks_table, write_table
 
@@ -67,24 +68,20 @@ class Writer:
         _refuse_strangers(self._folder)
         self._lock = Lock(self._folder)
         try:
+            if not append:
+                _refuse_filled(self._folder)
             self._state, repaired = recover(self._folder)
             self.repaired: tuple[str, ...] = tuple(repaired)
-            self._check(append)
+            self._check()
         except BaseException:
             self._lock.release()
             raise
-        self._stale = bool(repaired)  # whether stats.json is behind
         self._broken = False  # whether a commit failed, so that the state must be read again
         self._open = True
 
-    def _check(self, append: bool) -> None:
-        layout = self._state.layout
-        if layout is None:
+    def _check(self) -> None:
+        if (layout := self._state.layout) is None:
             return
-        if not append:
-            raise DataError(
-                f"{self._folder} already holds {self._state.episodes} episodes; append to it, or choose another folder"
-            )
         for name, asked, has in (
             ("fps", self._fps, layout.fps),
             ("robot_type", self._robot_type, layout.robot_type),
@@ -157,7 +154,7 @@ class Writer:
             layout = Layout.of(first, self._fps or _fps_of(first), self._robot_type)
             # info.json first: from here on the folder is known as a dataset, whatever else a crash leaves in it.
             with Commit(self._folder) as commit:
-                commit.stage(INFO, put_json(layout.info(0, 0, 0)))
+                commit.stage(INFO, put(layout.info(0, 0, 0)))
                 commit.finish()
             state.layout, state.statistics = layout, Statistics(layout)
         return state.layout
@@ -180,7 +177,8 @@ class Writer:
             rows=rows_number,
         )
         if state.tail is not None and not full:
-            rows = pa.concat_tables([state.tail.cast(rows.schema), rows]).combine_chunks()
+            tail = state.tail if state.tail.schema == rows.schema else state.tail.cast(rows.schema)
+            rows = pa.concat_tables([tail, rows]).combine_chunks()
 
         def steps() -> Iterable[pa.Table]:
             number, start = state.episodes, state.frames
@@ -192,17 +190,144 @@ class Writer:
         with Commit(self._folder) as commit:
             if len(tasks) > len(state.tasks):
                 commit.stage(TASKS, lambda file: write_table(file, [tasks_table(tasks)]))
-            commit.stage(data_file(state.data), lambda file: write_table(file, steps(), filtered=("episode_index",)))
+            commit.stage(
+                data_file(state.data), lambda file: write_table(file, steps(), filtered=("episode_index",))
+            )
             commit.stage(meta_file(rows_number), lambda file: write_table(file, [rows]))
-            due = frames >= self._measured * _STALE
+            due = frames >= state.measured * _STALE
             if due:
-                self._stage_statistics(commit, state.statistics)
-            commit.stage(INFO, put_json(layout.info(episodes, frames, len(tasks))))
+                _stage_statistics(commit, state.statistics)
+            commit.stage(INFO, put(layout.info(episodes, frames, len(tasks))))
             if state.tail is not None and not full:
-                _keep_previous(self._folder / meta_file(rows_number), self._folder / previous(meta_file(rows_number)))
+                _keep_previous(
+                    self._folder / meta_file(rows_number), self._folder / previous(meta_file(rows_number))
+                )
             commit.finish()
-        if due:
-            self._measured = frames
+        measured = frames if due else state.measured
         self._state = State(
-            layout, state.statistics, episodes, frames, tasks, state.data + 1, rows_number, rows
+            layout, state.statistics, measured, episodes, frames, tasks, state.data + 1, rows_number, rows
         )
+
+    def close(self) -> None:
+        """Brings stats.json up to date and lets other writers in; doing so twice is harmless.
+
+        Raises:
+            DataError: when stats.json cannot be written; the episodes are safe.
+        """
+        if not self._open:
+            return
+        self._open = False
+        try:
+            if self._broken:
+                self._state, repaired = recover(self._folder)
+                self.repaired += tuple(repaired)
+            state = self._state
+            if state.statistics is not None and state.measured < state.frames:
+                with Commit(self._folder) as commit:
+                    _stage_statistics(commit, state.statistics)
+                    commit.finish()
+        except OSError as e:
+            raise DataError(
+                f"cannot write the statistics of {self._folder}: {e.strerror or e}; its episodes are safe"
+            ) from e
+        finally:
+            self._lock.release()
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _stage_statistics(commit: Commit, statistics: Statistics) -> None:
+    # stats.json first: the saved sketch tells the next session how far stats.json goes.
+    commit.stage(STATS, put(json.dumps(statistics.summary(), indent=4).encode()))
+    commit.stage(SKETCH, statistics.save)
+
+
+def _keep_previous(newest: Path, kept: Path) -> None:
+    """A second name for the newest rows, which outlives their replacement; costs no copy."""
+    second = kept.with_name(kept.name + ".tmp")
+    with contextlib.suppress(OSError):  # not every file system has second names; this is a convenience
+        os.link(newest, second)
+        os.replace(second, kept)
+
+
+def _refuse_strangers(folder: Path) -> None:
+    """Refuses a folder with anything in it that is neither a dataset nor the first moment of one."""
+    if os.path.lexists(folder / INFO) or not folder.exists():
+        return
+    if not folder.is_dir():
+        raise DataError(f"{folder} is not a folder")
+    inside = [p for p in folder.rglob("*") if not p.name.startswith(".") and p != folder / "meta"]
+    if inside:
+        raise DataError(
+            f"{folder} is not empty and holds no dataset ({inside[0].name}); choose another folder"
+        )
+
+
+def _refuse_filled(folder: Path) -> None:
+    if os.path.lexists(folder / INFO) and (count := len(Folder(folder).length)):
+        raise DataError(f"{folder} already holds {count} episodes; append to it, or choose another folder")
+
+
+def _fps_of(episode: Episode) -> int:
+    fps = episode.meta.get("fps", 1)
+    whole = isinstance(fps, int | float) and fps >= 1 and fps == int(fps)
+    return int(fps) if whole else 1
+
+
+def _alike(layout: Layout, episode: Episode, number: int) -> None:
+    """Refuses an episode that does not fit the dataset's columns."""
+    have = {k: (str(v.dtype), v.shape[1:]) for k, v in episode.obs.items()}
+    have["action"] = (str(episode.action.dtype), episode.action.shape[1:])
+    want = {k: (f.kind, f.shape) for k, f in layout.obs.items()}
+    want["action"] = (layout.action.dtype, layout.action.shape)
+    if have != want:
+        name = min(k for k in have.keys() | want.keys() if have.get(k) != want.get(k))
+        here, there = (f"{x[name][0]}{list(x[name][1])}" if name in x else "absent" for x in (have, want))
+        raise DataError(
+            f"episode {number} has {name!r} as {here}, the dataset as {there}; all episodes of a dataset must be alike"
+        )
+
+
+def write(
+    folder: str | os.PathLike[str],
+    data: Iterable[Episode],
+    *,
+    fps: int | None = None,
+    robot_type: str | None = None,
+) -> None:
+    """Writes a Dataset, or any episodes, into a new folder. `fps` and `robot_type` are as for Writer.
+
+    Raises:
+        DataError: when the folder holds something, there are no episodes, or writing fails.
+    """
+    with Writer(folder, fps=fps, robot_type=robot_type) as writer:
+        writer.extend(data)
+        if not writer.episodes:
+            raise DataError(f"there are no episodes to write into {folder}")
+
+
+def append(folder: str | os.PathLike[str], episodes: Iterable[Episode]) -> tuple[str, ...]:
+    """Adds episodes to a dataset, or begins one; gives back what had to be repaired first, in words.
+
+    Raises:
+        DataError: as Writer and its `add`.
+    """
+    with Writer(folder, append=True) as writer:
+        writer.extend(episodes)
+        return writer.repaired
+
+
+def repair(folder: str | os.PathLike[str]) -> tuple[str, ...]:
+    """Finishes or drops what a crash left in a dataset, and says what it did; nothing where nothing was wrong.
+
+    Raises:
+        DataError: when the folder is no dataset, is being written, or is damaged beyond what a crash leaves.
+    """
+    if not os.path.lexists(Path(folder) / INFO):
+        raise DataError(f"{folder} is not a dataset: it has no {INFO}")
+    with Writer(folder, append=True) as writer:
+        return writer.repaired
