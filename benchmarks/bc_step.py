@@ -5,7 +5,8 @@
 All learn from the same 50,000 steps. `imitation` runs as documented, which means its own policy: tanh
 units, a global log-std, and a value network that behavioural cloning does not need. PyTorch (autograd,
 fused Adam) and JAX (one jitted step) compute our loss: the network gives a mean and a log-std in (-5, 2)
-for each action dimension.
+for each action dimension. "products" times the step's matrix products alone, in PyTorch: what no library
+that computes in float32 gets under on this processor, and so what bounds every ratio.
 """
 
 from __future__ import annotations
@@ -56,10 +57,13 @@ def measure(batch: int, folder: Path, seconds: float, repeats: int) -> dict[str,
                 print(f"batch {batch}: {name} is {out['contenders'][name]['status']}", file=sys.stderr)
             else:
                 there.append(stack.enter_context(c))
-        timings = time_in_turns({c.name: (c, "step") for c in there}, seconds=seconds, repeats=repeats)
+        turns = {c.name: (c, "step") for c in there}
+        turns["products"] = (next(c for c in there if c.name == "torch"), "products")
+        timings = time_in_turns(turns, seconds=seconds, repeats=repeats)
         for c in there:
             out["contenders"][c.name] = timings[c.name].record() | c.facts
             print(f"batch {batch}: {c.name} {timings[c.name].record()['cpu_ms']} ms a step", file=sys.stderr)
+    out["products"] = timings["products"].record()
     for (above, below), target in TARGETS[batch].items():
         if above in timings and below in timings:
             out["ratios"][f"{above}/{below}"] = ratio(timings[above], timings[below], target)

@@ -30,3 +30,12 @@ def test_the_examples_of_a_page_run_one_after_another(page: Path, tmp_path: Path
 def test_links_within_the_repository_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", page.read_text()):
         assert (page.parent / target).exists(), f"{page.name} links to {target}, which is not there"
+
+
+def test_the_example_of_an_own_robot_learns_its_controller() -> None:
+    example = REPO / "examples" / "own_robot.py"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(example)], capture_output=True, text=True, timeout=250
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "No difference in success shown between learned and controller" in done.stdout

@@ -7,6 +7,7 @@ import io
 import json
 import pickle
 import random
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -179,7 +180,7 @@ def test_processor_time_is_not_claimed_where_other_processes_did_the_work(monkey
         lent.append(workers)
         return rollouts(make_env, policy, seeds, **rest)
 
-    monkeypatch.setattr("understudy.evaluate.measure.rollouts", here)
+    monkeypatch.setattr(import_module("understudy.evaluate.measure"), "rollouts", here)
     with Workers(3) as three, Workers(1) as one:
         made = [evaluate(Toward(), Reach, SEEDS[:2], workers=w) for w in (1, 2, one, three)]
         assert lent == [1, 2, one, three]
@@ -463,7 +464,7 @@ def test_a_summary_is_for_reading_and_never_believed():
 
 
 def test_a_text_without_end_is_not_read(monkeypatch):
-    monkeypatch.setattr("understudy.evaluate.reading._TEXT", 100)
+    monkeypatch.setattr(import_module("understudy.evaluate.reading"), "_TEXT", 100)
     assert "at most 100 are read" in refused(made([True]).to_json())
 
 

@@ -37,19 +37,21 @@ recipe_jax() {
 
 recipe_lerobot() {
     pip install "$torch"
+    # What it imports for ACT, diffusion and datasets, at the versions it asks for; the last release for Python 3.11.
+    pip install 'numpy>=2,<2.5' 'accelerate>=1.10,<2' 'av<16' 'datasets>=4,<5' 'deepdiff<9' 'diffusers>=0.27.2,<0.36' \
+        draccus==0.10.0 einops gymnasium 'huggingface_hub>=0.34.2,<0.36' imageio jsonlines 'packaging<26' \
+        pynput pyserial safetensors 'setuptools<81' termcolor
     pip install --no-deps torchvision==0.28.0 lerobot==0.4.4
-    pip install 'numpy>=2,<2.5' av datasets draccus==0.10.0 einops gymnasium huggingface_hub jsonlines packaging \
-        pyarrow safetensors termcolor imageio pynput pyserial deepdiff 'setuptools<81'
-    # torchvision's compiled operators do not load beside a CPU torch; their two names are all that its import needs.
-    site=$(venv_site)
-    cat >"$site/understudy_peer_torchvision.py" <<'PY'
+    # torchvision's compiled operators do not load beside a CPU torch; its import needs their two names only. To be
+    # imported before lerobot.
+    cat >"$(venv_site)/understudy_peer_torchvision.py" <<'PY'
 import torch
 
 _library = torch.library.Library("torchvision", "DEF")
 _library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 _library.define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 PY
-    check 'import understudy_peer_torchvision, lerobot.policies.act.modeling_act'
+    check 'import understudy_peer_torchvision, lerobot.policies.act.modeling_act, lerobot.datasets.lerobot_dataset'
 }
 
 say() { printf 'peers: %s\n' "$*" >&2; }
@@ -71,7 +73,7 @@ stub() {
 make_peer() {
     local name=$1 stamp
     venv=$peers/$name
-    stamp=$(declare -f "recipe_$name" stub; echo "$torch")
+    stamp=$(declare -f "recipe_$name"; echo "$torch")
     if [[ -f $venv/.complete && $(<"$venv/.complete") == "$stamp" ]]; then
         say "$name is ready"
         return

@@ -18,6 +18,25 @@ ACTIVATION = {"relu": nn.ReLU, "tanh": nn.Tanh}[ASK["activation"]]
 LOW, HIGH = ASK["log_std"]
 
 
+class Products:
+    """The matrix products that a step cannot do without, for one linear layer, each in its fastest form."""
+
+    def __init__(self, width_in: int, width_out: int, batch: int, *, first: bool) -> None:
+        self.x, self.y = torch.randn(batch, width_in), torch.randn(batch, width_out)
+        self.weight, self.first = torch.randn(width_out, width_in), first
+        self.out, self.back = torch.empty(batch, width_out), torch.empty(batch, width_in)
+        self.turned = width_in < width_out  # the narrow side on the left is several times faster
+        self.grad = torch.empty(width_in, width_out) if self.turned else torch.empty(width_out, width_in)
+
+    def run(self) -> None:
+        """Forward, the gradient of the weight, and that of the input but for the first layer."""
+        torch.mm(self.x, self.weight.t(), out=self.out)
+        left, right = (self.x, self.y) if self.turned else (self.y, self.x)
+        torch.mm(left.t(), right, out=self.grad)
+        if not self.first:
+            torch.mm(self.y, self.weight, out=self.back)
+
+
 def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -55,7 +74,18 @@ def main() -> None:
         centre, _ = net((torch.from_numpy(x) - mean) / std).chunk(2, -1)
         return (centre * action_std + action_mean).numpy()
 
-    runs = {"step": run, "act": lambda n: latency(act, raw, n)}
+    products = [
+        Products(i, o, batch, first=n == 0)
+        for n, (i, o) in enumerate(pairwise([*sizes, net[-1].out_features]))
+    ]
+
+    @torch.inference_mode()
+    def arithmetic(steps: int) -> None:
+        for _ in range(steps):
+            for product in products:
+                product.run()
+
+    runs = {"step": run, "products": arithmetic, "act": lambda n: latency(act, raw, n)}
     serve(runs, versions("torch", "numpy"), parameters=sum(p.numel() for p in net.parameters()))
 
 

@@ -51,7 +51,8 @@ def main() -> None:
     learner = bc.Learner(agent, data, bc.Config(batch=ASK["batch"], learning_rate=ASK["lr"]))
     windows, plain = data.windows(history, horizon), PlainGather(history, horizon)
     draws = np.random.default_rng(0).integers(len(windows), size=(64, ASK["batch"]))
-    inputs = [{k: v[0] for k, v in e.obs.items()} for e in data[:32]]
+    # As an environment gives them: arrays of their own.
+    inputs = [{k: v[0].copy() for k, v in e.obs.items()} for e in data[:32]]
 
     def step(n: int) -> float:
         for _ in range(n - 1):

@@ -54,7 +54,7 @@ def __getattr__(name: str) -> Any:
 
 
 class _Package(ModuleType):
-    """Three functions share their module's name. Importing a module binds its name in the package and would hide
+    """Three functions share their module's name. Importing a module binds its name here and would hide
     the function from then on; here the public name stays what it is."""
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -33,7 +33,10 @@ class _Verb:
     """Print one JSON object, last on standard output; words go to standard error."""
 
     def console(self) -> Console:
-        return Console(stderr=self.json, highlight=False)
+        console = Console(stderr=self.json, highlight=False)
+        if not console.is_terminal:  # a file or a pipe has no width; tables should not be folded for it
+            console.width = 110
+        return console
 
 
 @dataclass(frozen=True)
@@ -223,9 +226,9 @@ def _train(algorithm: str) -> type[_Verb]:
     fields: list[Any] = [
         ("data", Annotated[Path, tyro.conf.arg(help="The demonstrations: a dataset's folder.")]),
         ("out", Annotated[Path, tyro.conf.arg(help="The run's folder to write.")]),
-        ("config", Annotated[config, tyro.conf.arg(prefix_name=False)], config()),
-        ("network", Annotated[Network, tyro.conf.arg(prefix_name=False)], Network()),
-        ("budget", Annotated[Budget, tyro.conf.arg(prefix_name=False)], Budget()),
+        ("config", config, config()),
+        ("network", Network, Network()),
+        ("budget", Budget, Budget()),
         ("task", Annotated[str | None, tyro.conf.arg(help="Refuse data made for another task.")], None),
         (
             "schedule",
@@ -254,6 +257,8 @@ def _train(algorithm: str) -> type[_Verb]:
     )
     return made
 
+
+_FLAGS = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes)
 
 _USAGE = """understudy: demonstrations in, a measured policy out.
 
@@ -286,7 +291,7 @@ def _parse(argv: Sequence[str]) -> _Verb:
         kind = _VERBS[verb]
     else:
         raise ValueError(f"no verb {verb!r}; there are {', '.join([*_VERBS, 'train'])}")
-    return tyro.cli(kind, prog=f"understudy {verb}", args=words, config=(tyro.conf.FlagCreatePairsOff,))
+    return tyro.cli(kind, prog=f"understudy {verb}", args=words, config=_FLAGS)
 
 
 def _guarded(work: Callable[[], int]) -> int:

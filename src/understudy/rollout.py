@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from understudy.envs.adapt import says_success
+from understudy.envs.door import says_success
 from understudy.envs.spaces import ActionSpec
 from understudy.episode import Array, Episode, Meta, Obs
 from understudy.experts.advice import SILENT
@@ -83,8 +83,11 @@ def rollout(
         step = len(done)
         proposed = _settle(spec, policy.act(obs), policy, step, obs)
         advice = expert.advise(obs, proposed)
-        advice = None if advice is None else _settle(spec, advice, expert, step, obs)
-        action = _settle(spec, arbiter(proposed, advice), arbiter, step, obs)
+        if advice is not None and advice is not proposed:
+            advice = _settle(spec, advice, expert, step, obs)
+        action = arbiter(proposed, advice)
+        if action is not proposed and action is not advice:
+            action = _settle(spec, action, arbiter, step, obs)
         obs, reward, terminated, truncated, info = env.step(action)
         seen.append(_copy(obs))
         done.append(action)

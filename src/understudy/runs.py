@@ -17,7 +17,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
+from rich.box import SIMPLE
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from understudy import storage
@@ -374,21 +376,20 @@ def _keep(folder: Path, report: Report) -> None:
 
 def policies_table(reports: Mapping[str, Report], title: str) -> Table:
     """One row a policy: success, return, tracking error, final distance, each with its interval."""
-    table = Table(title=title, title_justify="left")
-    table.add_column("policy")
+    table = Table(title=title, title_justify="left", box=SIMPLE)
+    table.add_column("policy", no_wrap=True)
     unit = next((r.unit for r in reports.values() if r.unit), "")
     columns = {
         "success": "success_rate",
         "return": "mean_return",
-        "steps": "mean_steps",
-        f"off the expert's path [{unit}]": "tracking_rmse",
-        f"distance to the goal [{unit}]": "goal_distance",
+        f"path error ({unit})": "tracking_rmse",
+        f"to the goal ({unit})": "goal_distance",
     }
     shown = {t: c for t, c in columns.items() if any(getattr(r, c) is not None for r in reports.values())}
     for column in shown:
-        table.add_column(column.replace("[", r"\[") if unit else column.split(" [")[0], justify="right")
+        table.add_column(column, justify="right", no_wrap=True)
     for name, report in reports.items():
-        table.add_row(name, *(str(getattr(report, c) or "–") for c in shown.values()))
+        table.add_row(name, *(escape(str(getattr(report, c) or "–")) for c in shown.values()))
     return table
 
 

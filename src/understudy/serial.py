@@ -103,6 +103,8 @@ def read_json(path: str | Path) -> dict[str, Any]:
 def _split(node: Any, path: str, tensors: dict[str, Tensor]) -> Any:
     """The tree as JSON, its tensors moved to `tensors` under their paths."""
     if isinstance(node, Tensor):
+        if path in tensors:
+            raise ValueError(f"two tensors would be named {path!r}; rename one of them")
         tensors[path] = node.detach().cpu().contiguous()
         return {_TENSOR: path}
     if isinstance(node, Mapping):
@@ -171,7 +173,9 @@ def read_tree(path: str | Path) -> dict[str, Any]:
     ):
         raise CorruptFile(f"{path} is not a file of the form {_FORMAT!r}")
     try:
-        tensors = safetensors.torch.load(raw)
+        # Cloned, because products of matrices may differ in the last bit with where in memory these begin:
+        # memory of PyTorch's own is always aligned alike.
+        tensors = {k: v.clone() for k, v in safetensors.torch.load(raw).items()}
     except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError, OverflowError) as error:
         raise CorruptFile(f"{path} is damaged: {str(error).splitlines()[0]}") from None
     try:

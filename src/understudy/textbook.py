@@ -147,11 +147,12 @@ class BCPolicy(nn.Module):
         tokens, head = self._tokens(state), self.head
         if isinstance(head, DeterministicHead):
             return head.mode(tokens)[:, 0]
-        assert isinstance(head, GaussianHead | MixtureHead)
-        parts = head.parts(tokens)
         if isinstance(head, GaussianHead):
-            return parts[0][:, 0], parts[1][:, 0]
-        return parts[0], parts[1][:, :, 0], parts[2][:, :, 0]
+            mean, log_std = head.parts(tokens)
+            return mean[:, 0], log_std[:, 0]
+        assert isinstance(head, MixtureHead)
+        weights, means, log_stds = head.parts(tokens)
+        return weights, means[:, :, 0], log_stds[:, :, 0]
 
     def get_action(self, state: Tensor, deterministic: bool = True) -> Tensor:
         """States [B, S] to actions [B, A]: the mean (of the heaviest component), or a draw."""

@@ -13,8 +13,7 @@ import traceback
 from collections.abc import Callable, Generator, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from types import TracebackType
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 __all__ = ["ItemError", "Job", "Workers"]
 
@@ -47,7 +46,7 @@ class Workers:
     """A fixed number of processes that start at the first use and end with `close`.
 
     A worker ignores Ctrl-C, which is for the parent to answer: whatever stops `map` early ends the workers.
-    A worker whose parent is gone reads the end of its pipe, and ends. One worker is this process itself.
+    A worker whose parent is gone ends too, however it went. One worker is this process itself.
 
     Raises:
         ValueError: when count < 1, or on use after `close`.
@@ -58,15 +57,13 @@ class Workers:
             raise ValueError(f"workers is {count}; at least 1 is needed")
         self.count = count
         self.kept: dict[object, Any] = {}  # of this process, where it is the worker
-        self._links: list[_Link[Any]] = []
+        self._links: list[_Link] = []
         self._closed = False
 
     def __enter__(self) -> Workers:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, e: BaseException | None, at: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -90,11 +87,15 @@ class Workers:
         if self.count == 1:
             yield from self._here(job, items)
             return
+        try:
+            payload = pickle.dumps((job, _torch_settings()))
+        except (pickle.PicklingError, AttributeError, TypeError) as e:
+            raise ValueError(f"with several workers everything must travel by pickle, but {e}") from None
         if not self._links:
             self._links = _start(self.count)
         finished = False
         try:
-            yield from _spread(self._links, job, items)
+            yield from _spread(self._links, payload, items)
             finished = True
         except ItemError:
             finished = True  # the others have been waited for: the workers are idle and stay
@@ -112,18 +113,14 @@ class Workers:
             yield result
 
 
-def _spread(links: list[_Link[Any]], job: Job[T, R], items: Sequence[T]) -> Iterator[R]:
-    try:
-        payload = pickle.dumps((job, _torch_settings()))
-    except (pickle.PicklingError, AttributeError, TypeError) as e:
-        raise ValueError(f"with several workers everything must travel by pickle, but {e}") from None
+def _spread(links: list[_Link], payload: bytes, items: Sequence[Any]) -> Iterator[Any]:
     used = links[: len(items)]
     for link in used:
         link.send(payload)
     idle, todo = list(used), iter(enumerate(items))
-    done: dict[int, R] = {}
+    done: dict[int, Any] = {}
     failed: list[ItemError] = []
-    busy: list[_Link[Any]] = []
+    busy: list[_Link] = []
     upto = 0
     while True:
         while idle and not failed and (task := next(todo, None)) is not None:
@@ -149,12 +146,12 @@ def _spread(links: list[_Link[Any]], job: Job[T, R], items: Sequence[T]) -> Iter
         raise first from first.error
 
 
-def _ready(busy: list[_Link[Any]]) -> list[_Link[Any]]:
+def _ready(busy: list[_Link]) -> list[_Link]:
     by_pipe = {link.pipe: link for link in busy}
     return [by_pipe[pipe] for pipe in wait(list(by_pipe)) if isinstance(pipe, Connection)]
 
 
-class _Link(Generic[T]):
+class _Link:
     """One worker, seen from the parent."""
 
     def __init__(self, process: BaseProcess, pipe: Connection) -> None:
@@ -213,13 +210,13 @@ def _starting() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _start(count: int) -> list[_Link[Any]]:
+def _start(count: int) -> list[_Link]:
     # Not plain fork: a copy of a process whose libraries have started threads can hang.
     methods = multiprocessing.get_all_start_methods()
     context: Any = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
     if "forkserver" in methods:
         context.set_forkserver_preload(["understudy.workers", *(m for m in _HEAVY if m in sys.modules)])
-    links: list[_Link[Any]] = []
+    links: list[_Link] = []
     with _starting():
         for _ in range(count):
             ours, theirs = context.Pipe()
@@ -232,6 +229,7 @@ def _start(count: int) -> list[_Link[Any]]:
 
 def _work(pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     kept: dict[object, Any] = {}
     job: Callable[[Any, dict[object, Any]], Any] | None = None
     broken: BaseException | None = None
@@ -255,6 +253,13 @@ def _work(pipe: Connection) -> None:
                 answer = (index, None, _travelling(e))
             pipe.send(answer)
     _close_all(kept)
+
+
+def _end_with_parent() -> None:
+    """Ends this worker, also in the middle of an item, when the process that started it is gone."""
+    if (parent := multiprocessing.parent_process()) is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _travelling(error: Exception) -> BaseException:

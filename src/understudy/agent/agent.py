@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from understudy import heads, nets
 from understudy.agent.normalize import Columns, Kind, Normalizer, columns_of
+from understudy.agent.single import Single
 from understudy.dataset import Dataset
 from understudy.episode import Array, as_obs
 from understudy.serial import spec, write_json, write_tree
@@ -94,6 +95,7 @@ class Agent(nn.Module):
                 f"the head's actions end at ±1, but the normaliser is {columns.kind!r}; it must be 'range'"
             )
         self._set_bounds(bounds)
+        self._single = self._new_single()
         self.eval()
 
     def _set_bounds(self, bounds: Bounds | None) -> None:
@@ -189,7 +191,6 @@ class Agent(nn.Module):
 
     # ── arrays in raw units ───────────────────────────────────────────────────────────────────────────
 
-    @torch.inference_mode()
     def act(self, obs: Mapping[str, ArrayLike] | ArrayLike) -> Array:
         """The first action of the mode, [A] for one observation or [B, A] for a batch, in raw units.
 
@@ -200,11 +201,31 @@ class Agent(nn.Module):
             ValueError: for a name, shape or value that does not belong.
         """
         windows, single = self.windows(obs)
-        action: Array = self.mode(windows).numpy()
-        return action[0, 0] if single else action[:, 0]
+        chunks = self.chunks(windows)
+        return chunks[0, 0] if single else chunks[:, 0]
 
-    def windows(self, obs: Mapping[str, ArrayLike] | ArrayLike) -> tuple[dict[str, Tensor], bool]:
-        """Checked tensors, name -> [B, K, *shape], and whether it was a single window (so B = 1)."""
+    def chunks(self, windows: Mapping[str, Array]) -> Array:
+        """The mode [B, H, A] from what `windows` returned, name -> [B, K, *shape], both in raw units.
+
+        Raises:
+            ValueError: when the result is not finite.
+        """
+        single = self._single
+        if single is not None and not single.current:  # the weights have moved to other memory
+            single = self._single = self._new_single()
+        if single is not None and len(next(iter(windows.values()))) == 1:
+            out = single(windows)[None]
+            if self.low is not None and self.high is not None:
+                out = out.clip(self.low.numpy(), self.high.numpy())
+        else:
+            with torch.inference_mode():
+                out = self.mode({k: torch.from_numpy(x) for k, x in windows.items()}).numpy()
+        if not math.isfinite(out.sum()):
+            raise ValueError("the action is not finite: the observation is too far from all that was learned")
+        return out
+
+    def windows(self, obs: Mapping[str, ArrayLike] | ArrayLike) -> tuple[dict[str, Array], bool]:
+        """Checked arrays, name -> [B, K, *shape], and whether it was a single window (so B = 1)."""
         names = self.obs_normalizers.keys()
         if not isinstance(obs, Mapping):
             if len(names) > 1:
@@ -220,8 +241,8 @@ class Agent(nn.Module):
             raise ValueError(f"obs has batches of {[len(x) for x, _ in pairs.values()]}; they must be equal")
         return {k: x for k, (x, _) in pairs.items()}, sizes.pop()[1]
 
-    def _window(self, key: str, x: Array) -> tuple[Tensor, bool]:
-        """One checked tensor [B, K, *shape], and whether it was a single window."""
+    def _window(self, key: str, x: Array) -> tuple[Array, bool]:
+        """One checked array [B, K, *shape], and whether it was a single window."""
         columns = self.obs_normalizers[key].columns
         if columns.image != (x.dtype == np.uint8) or x.dtype.kind not in "fiub":
             want = "uint8" if columns.image else "a number, not uint8,"
@@ -233,15 +254,24 @@ class Agent(nn.Module):
                 f"obs[{key!r}] has shape {list(x.shape)}; it must be {list(window)}, or a batch of it"
             )
         if not columns.image:
-            with np.errstate(over="ignore"):
+            with np.errstate(over="ignore", invalid="ignore"):
                 x = x.astype(np.float32, copy=False)
                 total = x.sum()
             # The sum is not finite where a value is not. It may also overflow: then look closely.
             if not math.isfinite(total) and not np.isfinite(x).all():
                 raise ValueError(f"obs[{key!r}] holds a value that is not finite in float32")
         if not (x.flags.writeable and x.flags.c_contiguous):
-            x = x.copy()
-        return torch.from_numpy(x).view(-1, self.history, *columns.shape), single
+            x = x.copy()  # a tensor must be able to own it
+        return x.reshape(-1, self.history, *columns.shape), single
+
+    def _new_single(self) -> Single | None:
+        return Single.of(self.obs_normalizers, self.action_normalizer, self.trunk, self.head)
+
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """As in PyTorch."""
+        result = super().load_state_dict(*args, **kwargs)
+        self._single = self._new_single()
+        return result
 
     # ── description and files ─────────────────────────────────────────────────────────────────────────
 

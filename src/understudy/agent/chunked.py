@@ -80,7 +80,6 @@ class Chunked:
             now = {k: np.array(v) for k, v in obs.items()}
             self._past = [*(self._past or [now] * self.agent.history)[1:], now]
 
-    @torch.inference_mode()
     def _chunk(self, obs: Obs) -> Array:
         """[H, A], what the agent says now."""
         agent = self.agent
@@ -91,8 +90,9 @@ class Chunked:
         if not single:
             raise ValueError("a policy acts on one observation at a time; Agent.act takes batches")
         if self.noise is None:
-            action = agent.mode(windows)
-        else:
-            action = agent.sample(windows, self._generator, self.noise)
-        chunk: Array = action[0].numpy()
+            chunk: Array = agent.chunks(windows)[0]
+            return chunk
+        with torch.inference_mode():
+            tensors = {k: torch.from_numpy(x) for k, x in windows.items()}
+            chunk = agent.sample(tensors, self._generator, self.noise)[0].numpy()
         return chunk

@@ -40,7 +40,7 @@ def load(folder: str | Path) -> Agent:
 
 def rebuilt(description: Mapping[str, Any], state: Mapping[str, Array]) -> Agent:
     """An agent that has travelled between processes."""
-    return from_description(description, {k: torch.from_numpy(v.copy()) for k, v in state.items()})
+    return from_description(description, {k: torch.tensor(v) for k, v in state.items()})
 
 
 def from_description(description: Mapping[str, Any], state: Mapping[str, Any]) -> Agent:
@@ -64,11 +64,14 @@ def from_description(description: Mapping[str, Any], state: Mapping[str, Any]) -
     action = parse(Columns, d["action"], "action")
     trunk = from_spec(nets.KINDS, d["trunk"], "trunk")
     head = from_spec(heads.KINDS, d["head"], "head")
-    with torch.device("meta"):  # shapes alone: a description cannot make this machine allocate
-        blank = {k: _blank(c) for k, c in obs.items()}
-        agent = Agent(blank, _blank(action), trunk, head, d["history"], d["horizon"])
-        if d["bounded"]:
-            agent.low, agent.high = torch.empty(action.shape), torch.empty(action.shape)
+    try:
+        with torch.device("meta"):  # shapes alone: a description cannot make this machine allocate
+            blank = {k: _blank(c) for k, c in obs.items()}
+            agent = Agent(blank, _blank(action), trunk, head, d["history"], d["horizon"])
+            if d["bounded"]:
+                agent.low, agent.high = torch.empty(action.shape), torch.empty(action.shape)
+    except (RuntimeError, OverflowError):  # PyTorch, when a number of elements does not fit 64 bits
+        raise ValueError("the description asks for tensors larger than any memory") from None
     check_state(agent.state_dict(), state)
     agent.load_state_dict(dict(state), assign=True)
     return agent

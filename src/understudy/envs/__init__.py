@@ -1,7 +1,8 @@
 """Environments: the door they come in by, the checker, and the tasks by name. Simulators load late."""
 
-from understudy.envs.adapt import Adapted, DoorEnv, UnseededWarning, adapt
-from understudy.envs.film import FilmError, film, render_available
+from understudy.envs.checker import Finding, check
+from understudy.envs.door import Adapted, DoorEnv, UnseededWarning, adapt
+from understudy.envs.filming import FilmError, film, render_available
 from understudy.envs.registry import MissingExtra, Task, UnknownTask, View, task, tasks
 from understudy.envs.spaces import ActionSpec
 
@@ -10,12 +11,14 @@ __all__ = [
     "Adapted",
     "DoorEnv",
     "FilmError",
+    "Finding",
     "MissingExtra",
     "Task",
     "UnknownTask",
     "UnseededWarning",
     "View",
     "adapt",
+    "check",
     "film",
     "render_available",
     "task",

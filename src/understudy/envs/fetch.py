@@ -15,9 +15,10 @@ import numpy as np
 from understudy.envs.spaces import ActionSpec
 from understudy.episode import Array, Obs
 
-__all__ = ["ACTION", "Fetch", "shapes"]
+__all__ = ["ACTION", "CAMERA", "Fetch", "shapes"]
 
 ACTION = ActionSpec.box([-1.0] * 4, [1.0] * 4)
+CAMERA = {"distance": 1.3, "azimuth": 145.0, "elevation": -20.0, "lookat": np.array([1.3, 0.75, 0.5])}
 _SUBSTEPS = 20
 _DOWN = (1.0, 0.0, 1.0, 0.0)  # added to the hand's quaternion each step, which the weld then normalises
 _EPS4 = np.finfo(np.float64).eps * 4.0

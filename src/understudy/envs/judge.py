@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from understudy.envs.adapt import DoorEnv
+from understudy.envs.door import DoorEnv
 from understudy.envs.spaces import ActionSpec
 from understudy.episode import Array, Obs
 

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from understudy.envs import fetch
-from understudy.envs.adapt import DoorEnv, adapt
+from understudy.envs.door import Adapted, DoorEnv
 from understudy.envs.judge import FinallyNear, Judged, ReturnAtLeast, Rule, StaysUpright
 from understudy.envs.spaces import ActionSpec
 from understudy.experts.fetch import FetchPickAndPlace, FetchPush, FetchReach
@@ -117,7 +117,8 @@ def _registered(name: str) -> Task:
     env = make()
     try:
         horizon = env.horizon or _NO_LIMIT
-        drawn = partial(_make_gym, name, "rgb_array")
+        modes = getattr(env.raw, "metadata", {}).get("render_modes") or ()
+        drawn = partial(_make_gym, name, "rgb_array") if "rgb_array" in modes else None
         return Task(name, f"Gymnasium's {name}", make, horizon, dict(env.obs), env.action, film=drawn)
     finally:
         env.close()
@@ -125,7 +126,7 @@ def _registered(name: str) -> Task:
 
 def _import_robotics() -> None:
     """Imports gymnasium_robotics without the notice on Adroit's versions that it prints on import."""
-    if "gymnasium_robotics" in sys.modules:
+    if sys.modules.get("gymnasium_robotics") is not None:
         return
     with contextlib.suppress(ImportError, AttributeError):
         notifications = importlib.import_module("farama_notifications").notifications
@@ -156,23 +157,25 @@ def _gym(name: str, id: str, render_mode: str | None, **kwargs: Any) -> Any:
         if id.startswith("Fetch"):
             _import_robotics()
         # Without Gymnasium's checker, which looks at every step: `check` looks once.
-        return gymnasium.make(id, disable_env_checker=True, render_mode=render_mode, **kwargs)
+        if render_mode is not None:  # some environments know no such argument
+            kwargs["render_mode"] = render_mode
+        return gymnasium.make(id, disable_env_checker=True, **kwargs)
 
 
-def _make_gym(id: str, render_mode: str | None = None) -> DoorEnv:
+def _make_gym(id: str, render_mode: str | None = None) -> Adapted:
     raw = _gym(id, id, render_mode)
     limited = getattr(raw.spec, "max_episode_steps", None)
-    return adapt(raw, horizon=None if limited else _NO_LIMIT)
+    return Adapted(raw, horizon=None if limited else _NO_LIMIT)
 
 
 def _make_fetch(name: str, id: str, render_mode: str | None = None) -> DoorEnv:
-    return fetch.Fetch(_gym(name, id, render_mode).unwrapped, name, 50)
+    return fetch.Fetch(_gym(name, id, render_mode, default_camera_config=fetch.CAMERA).unwrapped, name, 50)
 
 
 def _make_judged(
     name: str, id: str, rule: Callable[[], Rule], kwargs: Mapping[str, Any], render_mode: str | None = None
 ) -> DoorEnv:
-    env = adapt(_gym(name, id, render_mode, **kwargs))
+    env = Adapted(_gym(name, id, render_mode, **kwargs))
     env.name = name
     return Judged(env, rule())
 

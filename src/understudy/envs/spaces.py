@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from understudy.episode import Array, as_obs
 
-__all__ = ["ActionSpec", "Column", "Reader", "action_spec", "by_example", "for_space"]
+__all__ = ["ActionSpec", "Column", "Reader", "action_spec", "by_example", "for_space", "parts"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,13 +218,18 @@ def _spaces(space: Any) -> Any:
     return {k: _spaces(v) for k, v in space.spaces.items()} if _kind(space) == "Dict" else space
 
 
+def parts(space: Any) -> dict[str, Any]:
+    """The spaces inside a space, by the names that their observations get."""
+    return as_obs(_spaces(space))
+
+
 def for_space(space: Any) -> Reader:
     """One column for each observation that a space announces, named as `as_obs` names them.
 
     Raises:
         TypeError: for a space that holds anything but numbers of a fixed shape.
     """
-    return {name: _column(part) for name, part in as_obs(_spaces(space)).items()}
+    return {name: _column(part) for name, part in parts(space).items()}
 
 
 def by_example(obs: Mapping[str, Any]) -> Reader:

@@ -73,7 +73,12 @@ class FetchPush:
 
 @final
 class FetchPickAndPlace:
-    """Over the block, down, close, carry."""
+    """Over the block, down, close, carry.
+
+    The hand comes down through a funnel over the block, so it is never low beside it; the fingers close as
+    the block gets between them, and "held" grows from 0 to 1 as they meet it, which turns coming into
+    carrying. Carrying is gentler, so that it is proportional to the way that is left for most of that way.
+    """
 
     name = "fetch-pick-place expert"
 
@@ -81,16 +86,12 @@ class FetchPickAndPlace:
 
     def act(self, obs: Obs) -> Array:
         """The action [4]."""
-        s, goal = obs["state"], obs["desired_goal"]
+        s, goal = obs["state"].astype(np.float64), obs["desired_goal"].astype(np.float64)
         block, rel, fingers = s[3:6], s[6:9], s[9:11]
-        width = float(fingers.sum())
-        above = float(np.hypot(rel[0], rel[1]))
-        if np.linalg.norm(rel) < 0.02 and width < 0.06:  # held
-            move, close = goal - block, -1.0
-        elif np.linalg.norm(rel) < 0.02:
-            move, close = rel, -1.0
-        elif above < 0.02:
-            move, close = rel, 1.0
-        else:
-            move, close = rel + np.array([0, 0, 0.08]), 1.0
-        return _action(move, close)
+        away, gap = float(np.linalg.norm(rel)), float(fingers.sum())
+        held = (1.0 - _ramp(away, 0.02, 0.03)) * (1.0 - _ramp(gap, 0.052, 0.06))
+        height = 0.08 * _ramp(float(np.linalg.norm(rel[:2])), 0.01, 0.03)
+        come = np.clip(15.0 * (rel + np.array([0.0, 0.0, height])), -1.0, 1.0)
+        carry = np.clip(8.0 * (goal - block), -1.0, 1.0)
+        grip = 2.0 * (1.0 - held) * _ramp(away, 0.01, 0.02) - 1.0
+        return np.append(held * carry + (1.0 - held) * come, grip).astype(np.float32)

@@ -17,7 +17,7 @@ class LunarLanderExpert:
 
     The tilt that is aimed at grows with the distance from the pad and with the drift away from it; the height
     that is aimed at is proportional to the distance, so the descent follows a cone. On the ground the tilt is
-    left alone. The gains were found by random search over starts 1000 to 1039.
+    left alone, and the fall is braked harder. The gains were found by search over seeds 1000 to 2149.
     """
 
     name = "lunar-lander expert"
@@ -28,8 +28,8 @@ class LunarLanderExpert:
         """The throttles [2] of the main engine and of the side engines."""
         x, y, vx, vy, angle, spin, left, right = (float(v) for v in obs["state"])
         lean = float(np.clip(0.45 * x + 1.05 * vx, -0.75, 0.75))
-        main = 8.5 * (0.65 * abs(x) - y) - 9.0 * vy
+        main = 8.5 * (0.65 * abs(x) - y) - 9.0 * vy - 1.3
         side = 9.5 * (angle - lean) + 15.6 * spin
         if left or right:
-            main, side = -7.0 * vy, 0.0
-        return np.clip([main - 1.3, side], -1.0, 1.0).astype(np.float32)
+            main, side = -10.0 * vy - 0.5, 0.0
+        return np.clip([main, side], -1.0, 1.0).astype(np.float32)

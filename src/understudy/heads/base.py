@@ -63,14 +63,15 @@ class Density(Head, ABC):
 class Readout(Protocol):
     """A head that is a linear map of the pooled tokens and a loss on the result.
 
-    The gradient of that loss is known in closed form, so training can do without a tape. It is NumPy's
-    work: on a few thousand numbers each of its calls costs a third of a tensor library's.
+    The gradient of that loss is known in closed form, so training can do without a tape. That, and the
+    mode of a single observation, are NumPy's work: on a few thousand numbers each of its calls costs a
+    third of a tensor library's.
     """
 
     out: nn.Linear
 
-    def best(self, params: Tensor) -> Tensor:
-        """The mode [B, H, A] from the linear map's result [B, P]."""
+    def answer(self, params: Array) -> Array:
+        """The mode [H, A] for one observation, from the linear map's result [P]."""
         ...
 
     def gradient(self, params: Array, action: Array, mask: Mask) -> tuple[float, Array]:

@@ -55,9 +55,10 @@ class CategoricalHead(Density):
         """[B, H, n], log probabilities."""
         return params.view(-1, *self.shape).log_softmax(-1)
 
-    def best(self, params: Tensor) -> Tensor:
-        """Logits [B, H × n] to the likeliest choices [B, H, 1]."""
-        return params.view(-1, *self.shape).argmax(-1, keepdim=True)
+    def answer(self, params: Array) -> Array:
+        """The likeliest choices [H, 1] for one observation."""
+        likeliest: Array = params.reshape(self.shape).argmax(-1)
+        return likeliest[:, None]
 
     def gradient(self, params: Array, action: Array, mask: Mask) -> tuple[float, Array]:
         """Loss and gradient: softmax - one-hot."""
@@ -79,7 +80,7 @@ class CategoricalHead(Density):
         return self._log(read(self.out, tokens)).gather(2, action)[..., 0].sum(1)
 
     def mode(self, tokens: Tensor) -> Tensor:
-        return self.best(read(self.out, tokens))
+        return read(self.out, tokens).view(-1, *self.shape).argmax(-1, keepdim=True)
 
     def sample(self, tokens: Tensor, generator: torch.Generator | None, noise: float = 1.0) -> Tensor:
         """`noise` is the temperature of the softmax; at 0 the likeliest choice."""

@@ -47,12 +47,12 @@ class DeterministicHead(Head):
         self.config, self.shape = config, (horizon, actions)
         self.out = readout(width, horizon * actions)
 
-    def best(self, params: Tensor) -> Tensor:
-        """Prediction [B, H × A] to [B, H, A]."""
-        return params.view(-1, *self.shape)
+    def answer(self, params: Array) -> Array:
+        """The mode [H, A] for one observation."""
+        return params.reshape(self.shape)
 
     def loss(self, tokens: Tensor, action: Tensor, mask: Tensor) -> Tensor:
-        miss = self.best(read(self.out, tokens)) - silenced(action, mask)
+        miss = self.mode(tokens) - silenced(action, mask)
         if self.config.error == "mse":
             error = miss.square()
         elif self.config.error == "l1":
@@ -75,7 +75,7 @@ class DeterministicHead(Head):
         return float((error * weight).sum()), (slope * weight).reshape(params.shape)
 
     def mode(self, tokens: Tensor) -> Tensor:
-        return self.best(read(self.out, tokens))
+        return read(self.out, tokens).view(-1, *self.shape)
 
     def sample(self, tokens: Tensor, generator: torch.Generator | None, noise: float = 1.0) -> Tensor:
         """The prediction: there is nothing to draw."""

@@ -99,10 +99,15 @@ class GaussianHead(Density):
         z = (u - mean) / log_std.exp()
         return (0.5 * z.square() + log_std + edge + 0.5 * LOG_2PI).sum(-1)
 
-    def best(self, params: Tensor) -> Tensor:
-        """[B, P] to the mode [B, H, A]."""
-        mean, _ = self._parts(params)
-        return mean.tanh() if self.bounded else mean
+    def parts(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """The mean and the log standard deviation (of the unsquashed variable), each [B, H, A]."""
+        mean, raw = self._parts(read(self.out, tokens))
+        return mean, self.log_std(raw).expand_as(mean)
+
+    def answer(self, params: Array) -> Array:
+        """The mode [H, A] for one observation."""
+        mean: Array = params.reshape(-1, *self.shape)[0]
+        return np.tanh(mean) if self.bounded else mean
 
     def gradient(self, params: Array, action: Array, mask: Mask) -> tuple[float, Array]:
         """Loss and gradient: ∂/∂μ = -z/σ, ∂/∂ log σ = 1 - z², and the chain through the bounds."""
@@ -134,7 +139,8 @@ class GaussianHead(Density):
         return -self._nll(read(self.out, tokens), action).sum(1)
 
     def mode(self, tokens: Tensor) -> Tensor:
-        return self.best(read(self.out, tokens))
+        mean, _ = self._parts(read(self.out, tokens))
+        return mean.tanh() if self.bounded else mean
 
     def sample(self, tokens: Tensor, generator: torch.Generator | None, noise: float = 1.0) -> Tensor:
         mean, raw = self._parts(read(self.out, tokens))

@@ -82,10 +82,16 @@ class MixtureHead(Density):
         steps = (0.5 * z.square() + log_std + 0.5 * LOG_2PI).sum(-1) * mask[:, None]
         return logits.log_softmax(1) - steps.sum(-1)
 
-    def best(self, params: Tensor) -> Tensor:
-        """[B, P] to the mean [B, H, A] of the heaviest component."""
-        logits, mean, _ = self._parts(params)
-        return mean[torch.arange(len(mean)), logits.argmax(1)]
+    def parts(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Weights [B, M], means and log standard deviations, each [B, M, H, A]."""
+        logits, mean, raw = self._parts(read(self.out, tokens))
+        return logits.softmax(1), mean, self.log_std(raw)
+
+    def answer(self, params: Array) -> Array:
+        """The mean [H, A] of the heaviest component for one observation."""
+        m = self.config.components
+        mean: Array = params[m:].reshape(2, *self.shape)[0, params[:m].argmax()]
+        return mean
 
     def gradient(self, params: Array, action: Array, mask: Mask) -> tuple[float, Array]:
         """Loss and gradient through the responsibilities r = softmax(log w + log N).
@@ -125,7 +131,8 @@ class MixtureHead(Density):
 
     def mode(self, tokens: Tensor) -> Tensor:
         """The mean of the heaviest component."""
-        return self.best(read(self.out, tokens))
+        logits, mean, _ = self._parts(read(self.out, tokens))
+        return mean[torch.arange(len(mean)), logits.argmax(1)]
 
     def sample(self, tokens: Tensor, generator: torch.Generator | None, noise: float = 1.0) -> Tensor:
         """A component drawn by its weight, then `noise` times its spread: 0 gives its mean."""

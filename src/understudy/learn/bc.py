@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -87,7 +87,9 @@ class Learner:
     def __init__(self, agent: Agent, data: Dataset, config: Config = Config()) -> None:
         self.config = config
         self._agent, self._windows = agent, data.windows(agent.history, agent.horizon)
-        self._flat, self._grad, matrices = flatten(p for p in agent.parameters() if p.requires_grad)
+        trained = [p for p in agent.parameters() if p.requires_grad]
+        self._flat, self._grad, matrices = flatten(trained)
+        self._first = next(p for p in trained if p.data_ptr() == self._flat.data_ptr())
         self._adam = Adam(self._flat, self._grad, matrices, config.weight_decay)
         self._batch = min(config.batch, len(self._windows))
         self._fused = Fused(agent, self._batch) if Fused.suits(agent) else None
@@ -103,17 +105,23 @@ class Learner:
         return self._agent if self._average is None else self._average[0]
 
     def step(self) -> dict[str, float]:
-        """One gradient step on one batch: its mean loss and the learning rate."""
+        """One gradient step on one batch: its mean loss and the learning rate.
+
+        Raises:
+            RuntimeError: when the agent's weights have moved, as a second learner moves them.
+        """
+        if self._first.data_ptr() != self._flat.data_ptr():
+            raise RuntimeError("the agent's weights have moved to other memory; make a new learner for it")
         rate = self.config.rate(self._step)
-        loss = self._gradient(self._tensors(self._next()))
+        loss = self._gradient(self._next())
         if self.config.clip is not None:
             norm = torch.linalg.vector_norm(self._grad)
             self._grad.mul_((self.config.clip / (norm + 1e-6)).clamp(max=1.0))
         self._adam.step(rate)
         self._step += 1
-        if self._average is not None:
+        if self._average is not None and self.config.ema is not None:
             # Young averages forget faster, so that the random first weights do not stay.
-            memory = min(float(self.config.ema or 0.0), self._step / (self._step + 9))
+            memory = min(self.config.ema, self._step / (self._step + 9))
             self._average[1].lerp_(self._flat, 1 - memory)
         return {"loss": loss, "learning_rate": rate}
 
@@ -123,44 +131,41 @@ class Learner:
         total = 0.0
         with torch.inference_mode(), _seeded(self.config.seed):
             for at in range(0, len(windows), 1024):
-                batch = self._tensors(windows.batch(np.arange(at, min(at + 1024, len(windows)))))
-                total += float(self.agent.loss(*batch).sum(dtype=torch.float64))
+                batch = windows.batch(np.arange(at, min(at + 1024, len(windows))))
+                total += float(self.agent.loss(*_tensors(batch)).sum(dtype=torch.float64))
         return total / len(windows)
 
-    def _gradient(self, batch: tuple[dict[str, Tensor], Tensor, Tensor]) -> float:
+    def _gradient(self, batch: Batch) -> float:
         """The mean loss of a batch; its gradient is left in the buffer."""
-        agent, jitter, (obs, action, mask) = self._agent, self.config.jitter, batch
-        random = jitter > 0 or self._fused is None
-        with _seeded(self.config.seed, self._step) if random else nullcontext():
-            seen, acted = agent.normalised(obs), agent.action_normalizer.forward(action)
+        jitter, seed = self.config.jitter, (self.config.seed, self._step)
+        if self._fused is not None:
+            rng = np.random.default_rng(seed) if jitter else None
+            return self._fused(batch, rng and (lambda shape: jitter * rng.standard_normal(shape, np.float32)))
+        agent, (obs, action, mask) = self._agent, _tensors(batch)
+        self._grad.zero_()
+        agent.train()
+        with _seeded(*seed):
+            seen = agent.normalised(obs)
             if jitter:
                 seen = {k: x + jitter * torch.randn_like(x) for k, x in seen.items()}
-            if self._fused is not None:
-                return self._fused(seen, acted, mask)
-            self._grad.zero_()
-            agent.train()
+            acted = agent.action_normalizer.forward(action)
             loss = agent.head.loss(agent.trunk(seen), acted, mask).mean()
             loss.backward()  # type: ignore[no-untyped-call]
-            agent.eval()
-            return float(loss.detach())
+        agent.eval()
+        return float(loss.detach())
 
     def _next(self) -> Batch:
         """The next windows in the order of this epoch, and of the next where this one ends."""
-        size, at = len(self._windows), self._step * self._batch
+        size, at, end = len(self._windows), self._step * self._batch, (self._step + 1) * self._batch
         parts = []
-        while at < (self._step + 1) * self._batch:
+        while at < end:
             epoch, first = divmod(at, size)
             if epoch != self._epoch:
                 self._epoch = epoch
                 self._order = np.random.default_rng((self.config.seed, epoch)).permutation(size)
-            parts.append(self._order[first : first + (self._step + 1) * self._batch - at])
+            parts.append(self._order[first : first + end - at])
             at += len(parts[-1])
         return self._windows.batch(parts[0] if len(parts) == 1 else np.concatenate(parts))
-
-    @staticmethod
-    def _tensors(batch: Batch) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-        obs = {k: torch.from_numpy(v) for k, v in batch.obs.items()}
-        return obs, torch.from_numpy(batch.action), torch.from_numpy(batch.mask)
 
     def state_dict(self) -> dict[str, Any]:
         """Step, weights, moments and settings: a tree for `serial.write_tree`."""
@@ -194,6 +199,12 @@ class Learner:
         if self._average is not None:
             self._average[0].restore(state["average"])
         self._step = state["step"]
+
+
+def _tensors(batch: Batch) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+    """Copies, because memory of PyTorch's own is aligned alike in every run, and results repeat to the bit."""
+    obs = {k: torch.tensor(v) for k, v in batch.obs.items()}
+    return obs, torch.tensor(batch.action), torch.tensor(batch.mask)
 
 
 @contextmanager

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from understudy.agent import Agent
+from understudy.dataset import Batch
+from understudy.episode import Array
 from understudy.heads import Readout
 from understudy.nets import MLPTrunk
 
@@ -36,6 +38,8 @@ _FROM_BEFORE: Mapping[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
 class Fused:
     """Loss and gradient of an agent whose trunk is a multilayer perceptron and whose head is a `Readout`.
 
+    What goes into a product lies in memory that is aligned alike in every run: results repeat to the bit.
+
     Args:
         agent: whose parameters have their `.grad` in place.
         batch: B, the size of every batch.
@@ -45,10 +49,17 @@ class Fused:
         trunk, head = agent.trunk, agent.head
         assert isinstance(trunk, MLPTrunk)
         assert isinstance(head, Readout)
-        self._trunk, self._head = trunk, head
-        self._layers = [_Product(layer, batch) for layer in (*trunk.linear, head.out)]
-        # Each column in one piece: the few outputs are long vectors, to the product and to the head.
-        self._params = torch.empty(head.out.out_features, batch).t()
+        linear = (*trunk.linear, head.out)
+        self._head, self._layers = head, [_Product(layer, batch) for layer in linear]
+        self._input = torch.empty(batch, linear[0].in_features)
+        seen, at = self._input.numpy().reshape(batch, agent.history, -1), 0
+        self._encoders: list[tuple[str, Callable[..., Array], Array]] = []
+        for key in trunk.keys:
+            normalizer = agent.obs_normalizers[key]
+            width = normalizer.columns.encoded[0]
+            self._encoders.append((key, normalizer.encoder(), seen[..., at : at + width]))
+            at += width
+        self._encode_action = agent.action_normalizer.encoder()
         name = trunk.config.activation
         self._keeps = name in _FROM_BEFORE
         self._forward, self._backward = (_FROM_BEFORE if self._keeps else _FROM_AFTER)[name]
@@ -57,6 +68,8 @@ class Fused:
         self._after = [torch.empty(batch, w) for w in widths]
         self._before = [torch.empty(batch, w) for w in widths] if self._keeps else self._after
         self._grads = [torch.empty(batch, w) for w in widths]
+        # Each column in one piece: the few outputs are long vectors, to the product and to the head.
+        self._params, self._by_params = torch.empty(2, head.out.out_features, batch)
 
     @staticmethod
     def suits(agent: Agent) -> bool:
@@ -66,17 +79,26 @@ class Fused:
         return type(trunk) is MLPTrunk and not trunk.dropout and isinstance(agent.head, Readout) and trained
 
     @torch.no_grad()
-    def __call__(self, obs: Mapping[str, Tensor], action: Tensor, mask: Tensor) -> float:
-        """Normalised observations and actions to the mean loss; gradients are left in `.grad`."""
-        inputs = [self._trunk.flat(obs)]
+    def __call__(self, batch: Batch, noise: Callable[[tuple[int, ...]], Array] | None = None) -> float:
+        """A raw batch to its mean loss; the gradients are left in `.grad`.
+
+        `noise`, where given, makes what is added to the normalised observations, [B, K × inputs].
+        """
+        for key, encode, place in self._encoders:
+            encode(batch.obs[key], out=place)
+        if noise is not None:
+            self._input.add_(torch.from_numpy(noise(tuple(self._input.shape))))
+        inputs = [self._input]
         *hidden, last = self._layers
         for layer, before, after in zip(hidden, self._before, self._after, strict=True):
             layer.forward(inputs[-1], before)
             self._forward(before, out=after)
             inputs.append(after)
-        last.forward(inputs[-1], self._params)
-        loss, by_params = self._head.gradient(self._params.t().numpy(), action.numpy(), mask.numpy())
-        grad = torch.from_numpy(by_params).t()
+        last.forward(inputs[-1], self._params.t())
+        action = self._encode_action(batch.action)
+        loss, by_params = self._head.gradient(self._params.numpy(), action, batch.mask)
+        self._by_params.numpy()[...] = by_params
+        grad = self._by_params.t()
         last.backward(inputs[-1], grad)
         for i in reversed(range(len(hidden))):
             grad = torch.mm(grad, self._layers[i + 1].weight, out=self._grads[i])

@@ -10,22 +10,26 @@ from torch import Tensor, nn
 
 __all__ = ["Adam", "flatten"]
 
+_ALIGN = 16  # float32 numbers in 64 bytes, one line of the cache
+
 
 def flatten(parameters: Iterable[nn.Parameter]) -> tuple[Tensor, Tensor, int]:
     """Moves parameters and their gradients into two vectors, matrices before biases.
 
-    Every parameter and its `.grad` become views of these. Returns them and the number of entries that
+    Every parameter and its `.grad` become views of these, each beginning at a multiple of 64 bytes; what
+    lies between is zero and stays so. Returns the vectors, and the number of entries at the front that
     belong to tensors of two or more dimensions.
     """
     listed = sorted(parameters, key=lambda p: p.ndim < 2)  # stable: the order within each group is kept
-    flat = torch.cat([p.detach().flatten() for p in listed])
-    grad = torch.zeros_like(flat)
+    rooms = [-(-p.numel() // _ALIGN) * _ALIGN for p in listed]
+    flat, grad = torch.zeros(sum(rooms)), torch.zeros(sum(rooms))
     at = 0
-    for p in listed:
+    for p, room in zip(listed, rooms, strict=True):
+        flat[at : at + p.numel()] = p.detach().flatten()
         p.data = flat[at : at + p.numel()].view_as(p)
         p.grad = grad[at : at + p.numel()].view_as(p)
-        at += p.numel()
-    return flat, grad, sum(p.numel() for p in listed if p.ndim >= 2)
+        at += room
+    return flat, grad, sum(room for p, room in zip(listed, rooms, strict=True) if p.ndim >= 2)
 
 
 class Adam:

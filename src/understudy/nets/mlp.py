@@ -41,8 +41,8 @@ class MLP:
     kind: ClassVar[str] = "mlp"
 
     def __post_init__(self) -> None:
-        if any(w < 1 for w in self.hidden):
-            raise ValueError(f"hidden is {self.hidden}; every width must be at least 1")
+        if len(self.hidden) > 100 or any(not 1 <= w <= 1 << 20 for w in self.hidden):
+            raise ValueError(f"hidden is {self.hidden}; it must be at most 100 widths in [1, 2^20]")
         if self.activation not in _FUNCTIONS:
             raise ValueError(f"activation is {self.activation!r}; it must be one of {sorted(_FUNCTIONS)}")
         if not 0.0 <= self.dropout < 1.0:

@@ -1,4 +1,4 @@
-"""Where it fails: where failed episodes began and were to end, how they ended, and every episode in a table."""
+"""Where it fails: where failed episodes began and how they ended, and every episode in a table."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from understudy.evaluate import Outcome
 from understudy.numerics import wilson
 from understudy.report import words
-from understudy.report.charts import Mark, axis_row, histogram, interval_row, plan
+from understudy.report.charts import axis_row, interval_row
 from understudy.report.folder import Run
 from understudy.report.motion import Look, outcome
 from understudy.report.results import Row, Table
+from understudy.report.spreads import Mark, plan, strip
 from understudy.report.svg import Axis, number, percent
 
 __all__ = ["Cell", "Failures", "failures"]
@@ -82,14 +83,20 @@ def _summary(outcomes: Sequence[Outcome], failed: Sequence[int], said: int, unit
         return f"Nobody says whether an episode of this task succeeded. The lowest returns: seeds {listed}."
     if not failed:
         return f"None of the {words.counted(said, 'episode')} failed."
-    start = f"{number(len(failed))} of {words.counted(said, 'episode')} failed: seeds {words.seeds_text(failed)}."
+    start = (
+        f"{number(len(failed))} of {words.counted(said, 'episode')} failed: seeds {words.seeds_text(failed)}."
+    )
     lost = [o for o in outcomes if o.success is False]
     late = sum(not o.terminated for o in lost)
     ends = f" {number(late)} of them ran into the time limit, {number(len(lost) - late)} ended before it."
+    if late == len(lost):
+        ends = " It ran into the time limit." if late == 1 else " All of them ran into the time limit."
     far = [o.goal_distance for o in lost if o.goal_distance is not None]
     if far:
         spread = " to ".join(number(float(q)) for q in np.quantile(far, [0.25, 0.75]))
-        ends += f" They ended {number(float(np.median(far)))} {unit}".rstrip() + " from the goal in the median"
+        ends += (
+            f" They ended {number(float(np.median(far)))} {unit}".rstrip() + " from the goal in the median"
+        )
         ends += f" (middle half: {spread})." if len(far) > 3 else "."
     return start + ends
 
@@ -136,18 +143,25 @@ class _Places:
         both += [("Where the goal was", self.goal)] if self.goal is not None else []
         every = np.vstack([points for _, points in both])
         boxes = [Axis.over(every[:, d].tolist(), pad=0.06) for d in range(dims)]
-        sides = [(0, 1, "" if dims == 2 else ", from above")] + ([(0, 2, ", from the side")] if dims == 3 else [])
+        sides = [(0, 1, "" if dims == 2 else ", from above")] + (
+            [(0, 2, ", from the side")] if dims == 3 else []
+        )
         for title, points in both:
             for a, b, word in sides:
-                if max(np.ptp(points[:, a]), np.ptp(points[:, b])) < 1e-6 or (b == 2 and np.ptp(points[:, b]) < 1e-3):
-                    continue
+                flat = 0.03 * max(axis.high - axis.low for axis in boxes)
+                if np.ptp(points[:, b]) < flat and (b == 2 or np.ptp(points[:, a]) < flat):
+                    continue  # everywhere the same: there is nothing to see
                 yield title + word, plan(self._marks(points[:, [a, b]]), title + word, self._names(a, b),
                                          (boxes[a], boxes[b]))  # fmt: skip
 
     def _marks(self, points: Floats) -> list[Mark]:
         order = sorted(range(len(points)), key=lambda i: self.kinds[i] != "failure")[:_MARKS]
-        return [Mark(float(points[i, 0]), float(points[i, 1]), self.kinds[i], f"{self.labels[i]}: {self.kinds[i]}")
-                for i in order]  # fmt: skip
+        return [
+            Mark(
+                float(points[i, 0]), float(points[i, 1]), self.kinds[i], f"{self.labels[i]}: {self.kinds[i]}"
+            )
+            for i in order
+        ]
 
     def _names(self, a: int, b: int) -> tuple[str, str]:
         unit = f" ({self.view.unit})" if self.view.unit else ""
@@ -156,7 +170,11 @@ class _Places:
 
 def _endings(outcomes: Sequence[Outcome], unit: str) -> Iterable[tuple[str, Markup]]:
     for title, name, of in (
-        ("Distance to the goal at the end", f"distance ({unit})" if unit else "distance", lambda o: o.goal_distance),
+        (
+            "Distance to the goal at the end",
+            f"distance ({unit})" if unit else "distance",
+            lambda o: o.goal_distance,
+        ),
         ("Length", "steps", lambda o: float(o.steps)),
         ("Return", "return", lambda o: o.total_reward),
     ):
@@ -166,7 +184,7 @@ def _endings(outcomes: Sequence[Outcome], unit: str) -> Iterable[tuple[str, Mark
             if values:
                 groups[kind] = values
         if groups and len({v for g in groups.values() for v in g}) > 1:
-            yield title, histogram(groups, title, name, class_="low")
+            yield title, strip(groups, title, name)
 
 
 def _thirds(features: dict[str, tuple[Floats, str]], success: Sequence[bool | None]) -> Table | None:
@@ -191,13 +209,14 @@ def _thirds(features: dict[str, tuple[Floats, str]], success: Sequence[bool | No
     if not ranked:
         return None
     ranked.sort(key=lambda r: -r[0])
-    axis, marks, rows = Axis(0.0, 1.0), [0.0, 0.25, 0.5, 0.75, 1.0], []
-    for _, parts in ranked[:3]:
-        for name, k, n in parts:
-            e = wilson(k, n)
-            says = words.rate(e)
-            mark = interval_row(e.value, e.low, e.high, axis, marks, kind="failure", bar=True, label=f"{name}: {says}")
-            rows.append(Row(name, "failure", mark, says, f"{k} of {n}"))
+    shown = [(name, wilson(k, n), k, n) for _, parts in ranked[:3] for name, k, n in parts]
+    axis = Axis(0.0, min(1.0, 1.08 * max(e.high for _, e, _, _ in shown)))
+    marks, rows = axis.ticks(5), []
+    for name, e, k, n in shown:
+        says = words.rate(e)
+        label = f"{name}: {says}"
+        mark = interval_row(e.value, e.low, e.high, axis, marks, kind="failure", bar=True, label=label)
+        rows.append(Row(name, "failure", mark, says, f"{k} of {n}"))
     note = "share of failures in the lower, middle and upper third of the episodes"
     return Table("What the failures have in common", note, tuple(rows), axis_row(axis, marks, percent))
 
@@ -206,17 +225,19 @@ def _ledger(
     outcomes: Sequence[Outcome], unit: str
 ) -> tuple[tuple[str, ...], tuple[tuple[str, tuple[Cell, ...]], ...]]:
     """Column heads, and (class, cells) of each episode; columns that nobody filled are left out."""
-    said = {None: "not said", True: "success", False: "failure"}
+    said = {"rollout": ("not said", "1"), "success": ("success", "2"), "failure": ("failure", "0")}
     of = f" ({unit})" if unit else ""
     columns = {
         "seed": [Cell(str(o.seed), str(o.seed)) for o in outcomes],
-        "outcome": [Cell(said[o.success], str({True: 2, False: 0}.get(o.success, 1))) for o in outcomes],  # type: ignore[call-overload]
+        "outcome": [Cell(*said[outcome(o.success)]) for o in outcomes],
         "return": [_cell(o.total_reward) for o in outcomes],
         "steps": [_cell(float(o.steps)) for o in outcomes],
-        "ended by": [Cell("task" if o.terminated else "time limit", str(int(o.terminated))) for o in outcomes],
-        f"off the expert’s path, RMS{of}": [_cell(o.tracking.rmse if o.tracking else None) for o in outcomes],
-        f"off, maximum{of}": [_cell(o.tracking.max_deviation if o.tracking else None) for o in outcomes],
-        f"final distance to the goal{of}": [_cell(o.goal_distance) for o in outcomes],
+        "ended by": [
+            Cell("task" if o.terminated else "time limit", str(int(o.terminated))) for o in outcomes
+        ],
+        f"off path, RMS{of}": [_cell(o.tracking.rmse if o.tracking else None) for o in outcomes],
+        f"off path, max{of}": [_cell(o.tracking.max_deviation if o.tracking else None) for o in outcomes],
+        f"final distance{of}": [_cell(o.goal_distance) for o in outcomes],
     }
     filled = {k: v for k, v in columns.items() if any(c.value for c in v)}
     classes = ["failed" if o.success is False else "unknown" if o.success is None else "" for o in outcomes]

@@ -100,7 +100,9 @@ def load_run(folder: Path, name: str) -> Run:
     warnings: list[str] = []
     evaluations = _evaluations(folder / "evaluations")
     if POLICY not in evaluations:
-        missing["evaluation"] = "The policy of this run has not been evaluated: “understudy evaluate” does that."
+        missing["evaluation"] = (
+            "The policy of this run has not been evaluated: “understudy evaluate” does that."
+        )
     made = Run(
         folder,
         name,

@@ -13,11 +13,11 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from understudy.dataset import Dataset
-from understudy.episode import Episode, Obs
-from understudy.report.charts import traces
-from understudy.report.svg import Axis, number, polyline, stretched, tag
+from understudy.episode import Episode
+from understudy.report.spreads import traces
+from understudy.report.svg import number, tag
 
-__all__ = ["Look", "Path3", "View", "look", "outcome", "paths", "still", "viewer"]
+__all__ = ["Look", "Route", "View", "look", "outcome", "paths", "still", "viewer"]
 
 Floats = NDArray[np.float64]
 _POINTS = 36_000  # points of one viewer, all paths together: 6 bytes each before base64
@@ -97,7 +97,7 @@ def outcome(success: bool | None) -> str:
 
 
 @dataclass(frozen=True)
-class Path3:
+class Route:
     """One episode's path: kind "demo", "success", "failure" or "rollout"; points [n, D] at steps [n]."""
 
     kind: str
@@ -109,14 +109,20 @@ class Path3:
     distance: float
 
 
-def paths(view: Look, demos: Dataset | None, rollouts: Iterable[tuple[int, Episode]]) -> list[Path3]:
-    """Paths of demonstrations, then of rollouts (seed, episode): failures are kept before successes."""
+def paths(
+    view: Look, demos: Dataset | None, rollouts: Iterable[tuple[int, Episode]], share: int = 1
+) -> list[Route]:
+    """Paths of demonstrations, then of rollouts (seed, episode): failures are kept before successes.
+
+    `share` is how many viewers share the page: its size stays the same however many there are.
+    """
     tried = list(rollouts)
     rank = sorted(range(len(tried)), key=lambda i: (tried[i][1].success is not False, i))
-    room = _PATHS if demos is None else max(_PATHS - len(demos), 2 * _PATHS // 3)
+    most = max(_PATHS // share, 60)
+    room = most if demos is None else max(most - len(demos), 2 * most // 3)
     kept = sorted(rank[:room])
-    shown = [] if demos is None else demos.select(_spread(len(demos), _PATHS - len(kept)))
-    each = int(np.clip(_POINTS // max(len(shown) + len(kept), 1), 6, 120))
+    shown = [] if demos is None else demos.select(_spread(len(demos), most - len(kept)))
+    each = int(np.clip(_POINTS // share // max(len(shown) + len(kept), 1), 6, 120))
     out = [
         _path(view, e, "demo", f"demonstration {e.meta.get('seed', i)}", each) for i, e in enumerate(shown)
     ]
@@ -129,13 +135,13 @@ def _spread(count: int, most: int) -> list[int]:
     return sorted(set(np.linspace(0, count - 1, min(count, max(most, 0))).round().astype(int).tolist()))
 
 
-def _path(view: Look, e: Episode, kind: str, name: str, each: int) -> Path3:
+def _path(view: Look, e: Episode, kind: str, name: str, each: int) -> Route:
     n = min(each, len(e) + 1)
     at = np.floor(np.arange(n) * len(e) / (n - 1) + 0.5).astype(np.int64)  # the viewer computes these again
-    return Path3(kind, name, len(e), view.path(e)[at], at, view.target(e), view.distance(e))
+    return Route(kind, name, len(e), view.path(e)[at], at, view.target(e), view.distance(e))
 
 
-def viewer(view: Look, drawn: Sequence[Path3], title: str) -> dict[str, Any]:
+def viewer(view: Look, drawn: Sequence[Route], title: str) -> dict[str, Any]:
     """What the viewer in the page reads: JSON, with the points as base64 of little-endian uint16.
 
     Points are in units of (high - low) / 65535 above low, path after path; a path's goal follows its points.
@@ -152,19 +158,25 @@ def viewer(view: Look, drawn: Sequence[Path3], title: str) -> dict[str, Any]:
         "title": title,
         "labels": list(view.labels),
         "unit": view.unit,
-        "low": [float(f"{v:.6g}") for v in low],
-        "high": [float(f"{v:.6g}") for v in high],
+        "low": low.tolist(),
+        "high": high.tolist(),
         "paths": [
-            [p.kind, p.name, p.steps, len(p.points), int(p.goal is not None),
-             None if math.isnan(p.distance) else float(f"{p.distance:.4g}")]
+            [
+                p.kind,
+                p.name,
+                p.steps,
+                len(p.points),
+                int(p.goal is not None),
+                None if math.isnan(p.distance) else float(f"{p.distance:.4g}"),
+            ]
             for p in drawn
         ],
         "data": data,
-    }  # fmt: skip
+    }
 
 
-def _box(view: Look, drawn: Sequence[Path3]) -> tuple[Floats, Floats]:
-    """The corners [D] of everything, never flat."""
+def _box(view: Look, drawn: Sequence[Route]) -> tuple[Floats, Floats]:
+    """The corners [D] of everything, with six digits as the page gets them, and never flat."""
     rows = [p.points for p in drawn] + [p.goal[None] for p in drawn if p.goal is not None]
     every = np.vstack(rows)
     low, high = every.min(0), every.max(0)
@@ -175,7 +187,7 @@ def _box(view: Look, drawn: Sequence[Path3]) -> tuple[Floats, Floats]:
     return np.array([float(f"{v:.6g}") for v in low]), np.array([float(f"{v:.6g}") for v in high])
 
 
-def still(view: Look, drawn: Sequence[Path3], title: str, most: int = 120) -> Markup:
+def still(view: Look, drawn: Sequence[Route], title: str, most: int = 120) -> Markup:
     """The same picture without a script: one projection, thinned further."""
     step = math.ceil(len(drawn) / most)
     shown = [p for i, p in enumerate(drawn) if p.kind == "failure" or i % step == 0]
@@ -186,15 +198,25 @@ def still(view: Look, drawn: Sequence[Path3], title: str, most: int = 120) -> Ma
             groups.setdefault(p.kind, []).append(line)
         return traces(groups, title, f"{view.labels[0]} {view.unit}".strip())
     low, high = _box(view, drawn)
-    flat = [(p, _project((p.points[:: max(1, len(p.points) // 24)] - (low + high) / 2))) for p in shown]
-    every = np.vstack([q for _, q in flat])
-    x, y = Axis.over(every[:, 0].tolist()), Axis.over(every[:, 1].tolist())
-    lines = [polyline([(x.at(a), y.at(b)) for a, b in q.tolist()], f"trace {p.kind}") for p, q in flat]
-    size = " × ".join(number(float(v)) for v in high - low)
-    words = f"{len(shown)} paths within {size} {view.unit}".strip()
-    body = stretched(*lines)
-    return tag("svg", tag("title", title), tag("desc", words), body, class_="plot still", role="img",
-               aria_label=f"{title}. {words}")  # fmt: skip
+    flat = [_project(p.points[:: max(1, len(p.points) // 24)] - (low + high) / 2) for p in shown]
+    every = np.vstack(flat)
+    corner, size = every.min(0), np.ptp(every, axis=0)
+    scale = _STILL / max(float(size[0]), float(size[1]) / 0.6, 1e-12)
+    lines = []
+    for p, line in zip(shown, flat, strict=True):
+        x, y = ((line - corner) * scale).T
+        points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x + 8, size[1] * scale - y + 8, strict=True))
+        lines.append(tag("polyline", points=points, class_=f"trace {p.kind}"))
+    span = " × ".join(number(float(v)) for v in high - low)
+    words = f"{len(shown)} paths within {span} {view.unit}".strip()
+    box = f"0 0 {size[0] * scale + 16:.0f} {size[1] * scale + 16:.0f}"
+    return tag(
+        "svg", tag("title", title), tag("desc", words), *lines, viewBox=box, class_="still", role="img",
+        aria_label=f"{title}. {words}",
+    )  # fmt: skip
+
+
+_STILL = 900.0  # pixels that the still picture is wide, at most
 
 
 def _project(points: Floats) -> Floats:
@@ -205,8 +227,3 @@ def _project(points: Floats) -> Floats:
     side = points[:, 0] * math.cos(yaw) - points[:, 1] * math.sin(yaw)
     deep = points[:, 0] * math.sin(yaw) + points[:, 1] * math.cos(yaw)
     return np.stack([side, points[:, 2] * math.cos(pitch) + deep * math.sin(pitch)], axis=1)
-
-
-def first_obs(episode: Episode) -> Obs:
-    """The observation the episode started from."""
-    return {k: v[0] for k, v in episode.obs.items()}

@@ -13,17 +13,23 @@ from markupsafe import Markup
 
 from understudy.dataset import Dataset
 from understudy.report import words
-from understudy.report.charts import histogram
 from understudy.report.facts import get, number_in, printable, text_in
 from understudy.report.folder import Run
 from understudy.report.motion import outcome
+from understudy.report.spreads import histogram
 from understudy.report.svg import number, percent
 
 __all__ = ["Data", "data", "provenance_rows", "settings"]
 
 _DIMENSIONS = 12  # of the action that are drawn
 _SAMPLES = 200_000  # actions that a histogram is made of
-_LABELS = {"cpu": "processor", "cores": "cores", "memory": "memory", "python": "Python", "revision": "revision"}
+_LABELS = {
+    "cpu": "processor",
+    "cores": "cores",
+    "memory": "memory",
+    "python": "Python",
+    "revision": "revision",
+}
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,8 @@ def data(run: Run) -> Data:
         ("successes", "" if (s := number_in(run.facts, "data.success")) is None else percent(s)),
         ("fingerprint (SHA-256)", text_in(run.facts, "data.fingerprint") or ""),
     ]
+    if held := number_in(run.facts, "validation"):
+        about.append(("held out for validation", f"{percent(held)} of the episodes"))
     demos = run.demos
     if demos is None:
         return Data(tuple((k, v) for k, v in about if v), None, (), 0)
@@ -56,8 +64,9 @@ def data(run: Run) -> Data:
     groups: dict[str, list[float]] = {}
     for length, won in zip(demos.lengths, demos.successes, strict=True):
         groups.setdefault({"rollout": "demo"}.get(outcome(won), outcome(won)), []).append(float(length))
-    ordered = {k: groups[k] for k in ("success", "demo", "failure") if k in groups}
-    lengths = histogram(ordered, "Lengths of the demonstrations", "steps of an episode", class_="low")
+    kinds: tuple[str, ...] = ("success", "demo", "failure")
+    ordered = {k: groups[k] for k in kinds if k in groups}
+    lengths = histogram(ordered, "Lengths of the demonstrations", "steps of an episode", whole=True)
     return Data(tuple((k, v) for k, v in about if v), lengths, _actions(demos), demos[0].action.shape[1])
 
 
@@ -69,11 +78,13 @@ def _count(run: Run, path: str) -> str:
 def _meta(demos: Dataset) -> list[tuple[str, str]]:
     """Who and what was recorded, where the episodes say so."""
     out = []
-    metas = [e.meta for e in demos]
+    metas = demos.facts
     for key in ("task", "operator", "source", "noise"):
         found = Counter(str(m[key]) for m in metas if m.get(key) not in (None, ""))
         if found:
-            top = [f"{printable(k)} ({n})" if len(found) > 1 else printable(k) for k, n in found.most_common(6)]
+            top = [
+                f"{printable(k)} ({n})" if len(found) > 1 else printable(k) for k, n in found.most_common(6)
+            ]
             out.append((key, ", ".join(top) + (", …" if len(found) > 6 else "")))
     seeds = [m["seed"] for m in metas if isinstance(m.get("seed"), int)]
     if seeds:
@@ -98,9 +109,10 @@ def _actions(demos: Dataset) -> tuple[Markup, ...]:
     rows = np.concatenate([chunk[::stride] for chunk in demos.chunks("label")])
     discrete = rows.dtype == np.int64
     name = "choice" if discrete else "action"
+    labels = [f"{name} {d}" if width > 1 else name for d in range(min(width, _DIMENSIONS))]
     return tuple(
-        histogram({"policy": rows[:, d]}, f"{name} {d}", f"{name} {d}" if width > 1 else name, class_="low", bins=28)
-        for d in range(min(width, _DIMENSIONS))
+        histogram({"demo": rows[:, d]}, label, label, bins=28, whole=discrete)
+        for d, label in enumerate(labels)
     )
 
 
@@ -111,13 +123,25 @@ def provenance_rows(run: Run) -> list[tuple[str, str]]:
     rows = [("trained with", _text(made.get("command"))), ("trained on", _text(made.get("date")))]
     if seconds := number_in(run.facts, "seconds"):
         cpu = number_in(run.facts, "cpu_seconds")
-        rows.append(("training took", words.duration(seconds) + (f" ({words.duration(cpu)} of processor time)" if cpu else "")))
+        rows.append(
+            (
+                "training took",
+                words.duration(seconds) + (f" ({words.duration(cpu)} of processor time)" if cpu else ""),
+            )
+        )
     if run.policy is not None:
         rows.append(("measured with", _text(measured.get("command"))))
         rows.append(("measured on", _text(measured.get("date"))))
-        rows.append(("seeds measured", f"{words.seeds_text(run.policy.seeds)} ({len(run.policy.seeds)} episodes)"))
+        rows.append(
+            ("seeds measured", f"{words.seeds_text(run.policy.seeds)} ({len(run.policy.seeds)} episodes)")
+        )
         total = sum(r.seconds for r in run.evaluations.values())
-        rows.append(("measuring took", f"{words.duration(total)}, {words.counted(len(run.evaluations), 'policy', 'policies')}"))
+        rows.append(
+            (
+                "measuring took",
+                f"{words.duration(total)}, {words.counted(len(run.evaluations), 'policy', 'policies')}",
+            )
+        )
     for key in ("revision", "system", "cpu", "cores", "memory", "python"):
         text = _text(made.get(key, measured.get(key)))
         rows.append((_LABELS.get(key, key), f"{text} GiB" if key == "memory" and text else text))
@@ -136,6 +160,13 @@ def _text(value: object) -> str:
 
 def settings(run: Run) -> str:
     """Everything that was chosen, as JSON to copy."""
-    chosen = {k: run.facts[k] for k in ("algorithm", "config", "network", "budget", "validation", "agent") if k in run.facts}
-    text = json.dumps(chosen, indent=2, ensure_ascii=False)
+    chosen = {
+        k: run.facts[k]
+        for k in ("algorithm", "config", "network", "budget", "validation", "agent")
+        if k in run.facts
+    }
+    try:
+        text = json.dumps(chosen, indent=2, ensure_ascii=False)
+    except RecursionError:
+        return ""
     return "".join(c if c.isprintable() or c == "\n" else "�" for c in text[:20_000])

@@ -1,4 +1,4 @@
-"""Inline SVG that stays legible at any width: positions in percent of the plot, text and strokes in pixels."""
+"""Inline SVG that stays legible at any width: positions in percent of it, text and strokes in pixels."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ __all__ = ["Axis", "figure", "number", "percent", "polyline", "stretched", "tag"
 
 Child = Markup | str | None
 Attribute = str | float | None
+_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _FLAT = 1e-12  # a range this small against its own size is one value
 
 
@@ -45,7 +46,9 @@ def number(x: float, digits: int = 3) -> str:
     size = math.floor(math.log10(abs(x))) if x else 0
     if size >= 9 or size < -4:
         mantissa, power = f"{x:.{digits - 1}e}".split("e")
-        return f"{mantissa}·10^{int(power)}".replace("-", "−")
+        mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
+        head = {"1": "", "-1": "−"}.get(mantissa, f"{mantissa.replace('-', '−')}·")
+        return f"{head}10{str(int(power)).translate(_SUPERSCRIPT)}"
     text = f"{x:,.{max(digits - 1 - size, 0)}f}"
     text = text.rstrip("0").rstrip(".") if "." in text else text
     return text.replace(",", "\u202f").replace("-", "−")
@@ -125,7 +128,7 @@ class Axis:
         return 100.0 * min(max(share, 0.0), 1.0)
 
     def ticks(self, count: int = 5) -> list[float]:
-        """Round values on the axis: powers of ten (with 2 and 5 between where they are few) when logarithmic."""
+        """Round values on the axis: powers of ten, with numbers in between if few, when logarithmic."""
         if not self.log:
             return ticks(self.low, self.high, count)
         first, last = math.floor(math.log10(self.low)), math.ceil(math.log10(self.high))
@@ -164,7 +167,7 @@ def figure(
     y_text: Callable[[float], str] = number,
     class_: str = "",
 ) -> Markup:
-    """A plot with axes around `marks`, which are in percent. `title` and `description` are for screen readers."""
+    """A plot with axes around `marks`, which are in percent. Screen readers get `title` and `description`."""
     grid: list[Markup] = []
     for value in x.ticks(5) if x_marks is None else x_marks:
         at = f"{x.at(value):.2f}%"

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from understudy.evaluate import Difference, Report, compare
 from understudy.numerics import Estimate
@@ -14,34 +14,10 @@ from understudy.report.facts import get, number_in, text_in
 from understudy.report.folder import Run
 from understudy.report.svg import number, percent
 
-__all__ = ["NOTES", "amount", "duration", "headline", "paired", "plain", "rate", "seeds_text", "verdict"]
+__all__ = ["amount", "between", "duration", "headline", "paired", "plain", "rate", "seeds_text", "verdict"]
 
 _ALGORITHMS = {"bc": "behavioural cloning", "dagger": "DAgger", "hg-dagger": "HG-DAgger"}
 _ALPHA = 0.05
-
-NOTES = (
-    ("Success and its interval",
-     "The share of fresh episodes in which the task was done, and Wilson’s 95 % score interval: the true rates that "
-     "such a count would not surprise. “Fresh” means that no demonstration was recorded on these seeds."),
-    ("Return and other means, and their intervals",
-     "The mean over episodes, and the 95 % bootstrap interval from 10 000 resamples of the episodes. It says how far "
-     "the mean could lie elsewhere had other seeds been drawn; it says nothing about training again."),
-    ("Comparison of two policies",
-     "Both met the same seeds, so the same starting situations, and are compared pair by pair. For success: Tango’s "
-     "interval of the difference, and McNemar’s exact test, which looks only at the seeds on which one succeeds and "
-     "the other fails. For return: the bootstrap of the paired differences. “No difference shown” is not “equal”; "
-     "beside it stands the size of a difference that would have been found with probability 0.8."),
-    ("One training run",
-     "All intervals are about episodes. Training once more with another random seed gives another policy, and its "
-     "rate may lie outside."),
-    ("Off the expert’s path",
-     "The distance between the policy and the expert on the same seed, at the same step: its root mean square over "
-     "an episode, and its maximum. Whoever ends first stays where it is. Zero is not needed for success."),
-    ("Baselines",
-     "Expert: what the demonstrations were recorded from. Nearest neighbour: does what was done in the most similar "
-     "recorded state. Replay: plays a recorded episode back without looking. Random: uniform actions. Zero: no "
-     "action. A policy that does not beat them has learned nothing that counts."),
-)  # fmt: skip
 
 
 def plain(text: str) -> str:
@@ -63,7 +39,8 @@ def points(e: Estimate) -> str:
 
 def amount(e: Estimate, unit: str = "") -> str:
     """A mean with its interval and unit, with no more digits than the interval bears."""
-    return f"{plain(e.text())} {unit}".rstrip()
+    text = plain(e.text()) if e.high > e.low else f"{number(e.value)} [{number(e.low)}, {number(e.high)}]"
+    return f"{text} {unit}".rstrip()
 
 
 def duration(seconds: float) -> str:
@@ -75,7 +52,9 @@ def duration(seconds: float) -> str:
     if seconds < 60:
         return f"{number(seconds, 2)} s"
     minutes = round(seconds) // 60
-    return f"{minutes} min {round(seconds) % 60} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+    return (
+        f"{minutes} min {round(seconds) % 60} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+    )
 
 
 def seeds_text(seeds: Iterable[int]) -> str:
@@ -120,36 +99,45 @@ def _of_one(run: Run) -> Markup:
     episodes = number_in(run.facts, "data.episodes")
     source = "demonstrations" if episodes is None else counted(episodes, "demonstration")
     of = Markup(" of {}").format(run.task) if run.task else ""
-    start = Markup("From {}{}, {}").format(source, of, algorithm(run))
+    name = algorithm(run)
+    start = Markup("{} from {}{}").format(name[:1].upper() + name[1:], source, of)
     report = run.policy
     if report is None:
-        return start + " learned a policy that has not been measured yet."
+        return start + ": the policy has not been measured yet."
     if report.success_rate is None:
         score = Markup("<em>{}</em>").format(amount(report.mean_return))
         fresh = counted(len(report.outcomes), "fresh episode")
-        return start + Markup(" learned a policy with a mean return of {} over {}.").format(score, fresh)
+        return start + Markup(" reaches a mean return of {} over {}.").format(score, fresh)
     hits, said = _hits(report)
     score = Markup("<em>{} of {}</em>").format(number(hits), number(said))
-    return start + Markup(" learned a policy that succeeded in {} fresh episodes: {}.").format(
-        score, rate(report.success_rate)
-    )
+    return start + Markup(" succeeds in {} fresh episodes: {}.").format(score, rate(report.success_rate))
 
 
 def _of_many(runs: Sequence[Run]) -> Markup:
     tasks = sorted({r.task for r in runs if r.task})
     where = Markup(" on {}").format(tasks[0]) if len(tasks) == 1 else Markup("")
     measured = [(r, r.policy.success_rate) for r in runs if r.policy and r.policy.success_rate]
-    start = Markup("{} policies{}").format(len(runs), where)
     if not measured:
-        return start + ", side by side."
-    if len(measured) <= 3:
-        parts = [Markup("{} <em>{}</em>").format(r.name, percent(e.value)) for r, e in measured]
-        return start + Markup(": in fresh episodes, {}.").format(
-            escape(", ").join([escape(""), *parts]).removeprefix(", ") + Markup(" succeeded")
+        return Markup("{} runs{}, side by side.").format(len(runs), where)
+    if len(measured) <= 3 and len(tasks) <= 1:
+        first, *rest = (
+            Markup("{} {} <em>{}</em>").format(r.name, "in" if i else "succeeds in", percent(e.value))
+            for i, (r, e) in enumerate(measured)
         )
+        return Markup(", ").join([first + Markup(" of fresh episodes{}").format(where), *rest]) + "."
     values = [e.value for _, e in measured]
-    span = Markup("<em>{}</em> to <em>{}</em>").format(percent(min(values)), percent(max(values)))
-    return start + Markup(": between {} of their fresh episodes succeeded.").format(span)
+    span = Markup("<em>{} to {}</em>").format(percent(min(values)), percent(max(values)))
+    return Markup("{} policies{} succeed in {} of fresh episodes.").format(len(measured), where, span)
+
+
+def between(runs: Sequence[Run]) -> str:
+    """What the paired comparison of exactly two measured runs says; "" for more, which have a table."""
+    measured = [(r.name, r.policy) for r in runs if r.policy is not None]
+    if len(measured) != 2:
+        return ""
+    (a, x), (b, y) = measured
+    d = paired(x, y)
+    return d if isinstance(d, str) else said_of(d, a, b)
 
 
 def paired(a: Report, b: Report) -> Difference | str:
@@ -171,7 +159,7 @@ def verdict(run: Run) -> str:
     if isinstance(d, str):
         return d
     if d.success is None or expert.success_rate is None:
-        return f"The expert’s mean return was {amount(expert.mean_return)}. {_returns(d)}"
+        return f"The expert’s mean return was {amount(expert.mean_return)}. {_returns(d, 'the policy')}"
     hits, said = _hits(expert)
     told = f"The expert succeeded in {number(hits)} of {number(said)}, {rate(expert.success_rate)}. "
     return told + said_of(d, "the policy", "the expert")
@@ -180,12 +168,12 @@ def verdict(run: Run) -> str:
 def said_of(d: Difference, a: str, b: str) -> str:
     """A paired comparison in words: a against b."""
     if d.success is None or d.p is None or d.detectable is None:
-        return _returns(d)
+        return _returns(d, a)
     if d.only_a == d.only_b == 0:
         return f"On every one of the {len(d.seeds)} seeds, {a} and {b} succeeded or failed alike."
     numbers = (
         f"{points(d.success)} percentage points; {d.only_a} seeds only {a} solved, {d.only_b} only {b}; "
-        f"McNemar p = {p_text(d.p)}"
+        f"McNemar\u00a0p\u00a0{p_text(d.p)}"
     )
     if d.p <= _ALPHA:
         more = "more" if d.only_a > d.only_b else "less"
@@ -199,16 +187,16 @@ def said_of(d: Difference, a: str, b: str) -> str:
 
 
 def p_text(p: float) -> str:
-    """A p-value: two digits, or that it is below 0.001."""
-    return "below 0.001" if p < 0.001 else f"{p:.2g}"
+    """A p-value with its sign: two digits, or that it is below 0.001."""
+    return "<\u00a00.001" if p < 0.001 else f"=\u00a0{p:.2g}"
 
 
-def _returns(d: Difference) -> str:
+def _returns(d: Difference, a: str) -> str:
     e = d.mean_return
     if not (math.isfinite(e.low) and math.isfinite(e.high)) or e.low <= 0 <= e.high:
         word = "no difference in return was shown"
     else:
-        word = f"the policy’s return is {'higher' if e.value > 0 else 'lower'}"
+        word = f"{a}’s return is {'higher' if e.value > 0 else 'lower'}"
     return f"Seed by seed, {word}: {plain(e.text(signed=True))} over {e.n} pairs."
 
 

@@ -1,10 +1,11 @@
-"""The native dataset on disk: LeRobotDataset v3.0, written so that no crash loses a committed episode. No torch."""
+"""The native dataset on disk: LeRobotDataset v3.0, written so that no crash loses an episode. No torch."""
 
 from __future__ import annotations
 
+from understudy.storage.compaction import compact
 from understudy.storage.files import DataError
 from understudy.storage.folder import Info
 from understudy.storage.reader import info, read, stream
 from understudy.storage.writer import Writer, append, repair, write
 
-__all__ = ["DataError", "Info", "Writer", "append", "info", "read", "repair", "stream", "write"]
+__all__ = ["DataError", "Info", "Writer", "append", "compact", "info", "read", "repair", "stream", "write"]

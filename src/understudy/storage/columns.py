@@ -68,7 +68,7 @@ def _encode_png(picture: Array) -> bytes:
 
 
 def _decode_png(data: bytes | None, feature: Feature, out: Array) -> None:
-    """Decodes into out [H, W, C]; size and kind are held against the declaration before anything is decoded."""
+    """Decodes into out [H, W, C], after holding size and kind against the declaration."""
     from PIL import Image
 
     if data is None:
@@ -116,7 +116,8 @@ def fill(
     at: slice | NDArray[np.int64],
     place: Callable[[int], str],
 ) -> None:
-    """Writes a column's n rows into out[at], converted to out's dtype; place(i) says in words where row i stands.
+    """Writes a column's n rows into out[at], converted to out's dtype; place(i) says in words where row i
+    stands.
 
     Raises:
         ValueError: when the column is not of the declared shape, has gaps, or holds what out cannot hold.
@@ -129,7 +130,9 @@ def fill(
     if values.dtype != out.dtype:
         wide = values.dtype.kind in "iu" and values.dtype.itemsize > 2 and out.dtype == np.float32
         if wide and values.size and (values.max() > _EXACT or values.min() < -_EXACT):
-            raise ValueError(f"{feature.name!r} holds integers beyond ±2^24, which float32 cannot hold exactly")
+            raise ValueError(
+                f"{feature.name!r} holds integers beyond ±2^24, which float32 cannot hold exactly"
+            )
         with np.errstate(over="ignore"):
             values = values.astype(out.dtype)
     if out.dtype == np.float32 and not (good := np.isfinite(values)).all():
@@ -167,7 +170,9 @@ def _numbers(feature: Feature, chunk: pa.Array) -> Array:
             offsets = chunk.offsets.to_numpy()
             sizes, first = np.diff(offsets), int(offsets[0])
         else:
-            raise ValueError(f"{feature.name!r} is stored as {stored}; {list(feature.shape)} was declared a step")
+            raise ValueError(
+                f"{feature.name!r} is stored as {stored}; {list(feature.shape)} was declared a step"
+            )
         if wrong := sizes[sizes != width][:1].tolist():
             raise ValueError(
                 f"{feature.name!r} has {wrong[0]} values where {list(feature.shape)} was declared a step"

@@ -1,7 +1,8 @@
 """Files that are whole or absent, and files from strangers. No knowledge of datasets.
 
-A file is written under a temporary name beside its place, synced, and renamed; several files that belong together
-are all written before the first of them is renamed, so that a full disk is met while nothing has changed yet.
+A file is written under a temporary name beside its place, synced, and renamed; several files that belong
+together are all written before the first of them is renamed, so that a full disk is met while nothing has
+changed yet.
 """
 
 from __future__ import annotations
@@ -17,11 +18,19 @@ from typing import IO, TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
 
-__all__ = ["Commit", "DataError", "Lock", "Root", "guarded", "is_temporary", "sync_folder"]
+__all__ = ["Commit", "DataError", "Lock", "Root", "guarded", "is_temporary", "may_unfold", "sync_folder"]
 
 _SUFFIX = ".tmp"  # never .parquet: LeRobot's loader takes in every *.parquet it finds
 _LOCK = ".understudy.lock"
 _AT_ONCE = 8 << 20  # bytes up to which a file is read in one go rather than piece by piece
+
+
+def may_unfold(size: int) -> int:
+    """Bytes of memory that so many bytes on disk may turn into before we take them for a bomb.
+
+    Deflate, the strongest packing in use, reaches 1032 to 1; small files are let off.
+    """
+    return (256 << 20) + 1100 * size
 
 
 class DataError(ValueError):
@@ -52,8 +61,8 @@ def _make_folder(folder: Path) -> None:
 class Commit:
     """Files that take their places together: all are written and synced first, then renamed in order.
 
-    Each rename is on disk before the next one happens, so after a crash the files renamed are a prefix of those
-    staged. As a context manager it removes what was staged and not finished.
+    What was renamed in one folder is on disk before a rename in the next folder happens. As a context manager
+    it removes what was staged and not finished.
     """
 
     def __init__(self, root: Path) -> None:
@@ -89,7 +98,7 @@ class Commit:
 
 
 class Lock:
-    """The right to write into a folder, held by one process at a time and given back by the kernel at its death.
+    """The right to write into a folder, held by one process at a time; the kernel gives it back at its death.
 
     Raises:
         DataError: when another writer holds it, naming that process.
@@ -155,7 +164,7 @@ class Root:
         Raises:
             DataError: when it is missing, is no regular file, or a link leads out of the folder.
         """
-        parent, base = os.path.split(name)
+        parent = os.path.dirname(name)
         path = os.path.join(self._real, name)
         try:
             kind = os.lstat(path).st_mode
@@ -186,17 +195,30 @@ class Root:
         return content
 
     def names(self, folder: str) -> list[str]:
-        """Sorted names in a folder of the dataset; none where it is missing."""
+        """Sorted names in a folder of the dataset; none where it is missing.
+
+        Raises:
+            DataError: when a link leads out of the dataset's folder.
+        """
+        path = os.path.realpath(os.path.join(self._real, folder))
+        if os.path.commonpath((self._real, path)) != self._real:
+            raise DataError(f"{self.folder / folder} is a link that leads out of the dataset's folder")
         try:
-            return sorted(os.listdir(os.path.join(self._real, folder)))
+            return sorted(os.listdir(path))
         except (FileNotFoundError, NotADirectoryError):
             return []
+
+    def cut_short(self, name: str) -> bool:
+        """Whether a Parquet file lacks its end, as one does whose bytes never reached the disk."""
+        with open(self.path(name), "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - 4))
+            return file.read(4) != b"PAR1"
 
     def parquet(self, name: str) -> ParquetFile:
         """A Parquet file of the dataset, its size and checksums held against what it claims.
 
         Raises:
-            DataError: when it is damaged, or claims more rows than it has bytes: each row has numbers of its own.
+            DataError: when it is damaged, or claims more than its bytes can hold.
         """
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -206,6 +228,11 @@ class Root:
             small = size <= _AT_ONCE
             source = pa.BufferReader(self.bytes(name, _AT_ONCE)) if small else pa.OSFile(self.path(name))
             file = pq.ParquetFile(source, page_checksum_verification=True)
-        if not 0 <= file.metadata.num_rows <= size:
-            raise DataError(f"{self.folder / name} claims {file.metadata.num_rows} rows in {size} bytes")
+        meta = file.metadata
+        if not 0 <= meta.num_rows <= size:  # every row has a number of its own, which takes a byte
+            raise DataError(f"{self.folder / name} claims {meta.num_rows} rows in {size} bytes")
+        groups = [meta.row_group(i) for i in range(meta.num_row_groups)]
+        values = sum(g.column(j).num_values for g in groups for j in range(meta.num_columns))
+        if 4 * values > may_unfold(size) or sum(g.total_byte_size for g in groups) > may_unfold(size):
+            raise DataError(f"{self.folder / name} claims {values} values in {size} bytes")
         return file

@@ -1,7 +1,8 @@
-"""What a dataset folder holds, by its metadata: info.json and the rows of meta/episodes, held against one another."""
+"""What a dataset folder holds, by its metadata: info.json and the rows of meta/episodes, which must agree."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections.abc import Mapping
@@ -32,8 +33,8 @@ _COUNTS = (
 class Info:
     """What a dataset folder holds, from its metadata alone.
 
-    `schema` is that of the Dataset it reads as: name -> (dtype, shape of one step), for each observation and for
-    "action". `skipped` names the features that reading leaves out, `videos` those of them that are video.
+    `schema` is that of the Dataset it reads as: name -> (dtype, shape of one step), for each observation and
+    for "action". `skipped` names the features that reading leaves out, `videos` those of them that are video.
     """
 
     episodes: int
@@ -90,7 +91,8 @@ class Folder:
         DataError: when the folder is no dataset, is damaged, or contradicts itself.
     """
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
+    def __init__(self, folder: str | os.PathLike[str], *, counted: bool = True) -> None:
+        """`counted` says whether info.json must agree on how many episodes there are."""
         self.root = Root(folder)
         self.where = self.root.folder
         if not os.path.lexists(self.where / INFO):
@@ -107,25 +109,30 @@ class Folder:
             self.layout = Layout.parse(self.said, next((n for n in notes if n is not None), {}))
             bare = [t.replace_schema_metadata() for t in tables]
             self.rows = pa.concat_tables(bare, promote_options="default") if bare else None
-            self.length, self.file = self._counts()
+            self.length, self.file = self._numbers()
+            if counted:
+                self._count()
 
-    def _counts(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def _numbers(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         if self.rows is None:
-            length = number = np.zeros(0, np.int64)
-        else:
-            index, length, start, stop, chunk, file = (self.rows[c].to_numpy() for c in _COUNTS)
-            if (index != np.arange(len(index))).any():
-                raise DataError(f"{self.where}/meta/episodes does not number its episodes 0, 1, 2, …")
-            if (odd := (length < 1) | (length >= 2**31)).any():
-                i = int(np.argmax(odd))
-                raise DataError(f"{self.where}/meta/episodes says that episode {i} has {length[i]} steps")
-            if (stop - start != length).any() or (start != np.cumsum(length) - length).any():
-                raise DataError(f"{self.where}/meta/episodes has rows that do not follow one another")
-            if (chunk < 0).any() or (file < 0).any() or (file >= CHUNK).any() or (chunk > 10**6).any():
-                raise DataError(f"{self.where}/meta/episodes points to data files that cannot be")
-            number = chunk * CHUNK + file
-            if len(np.unique(number)) != 1 + np.count_nonzero(np.diff(number)):
-                raise DataError(f"{self.where}/meta/episodes scatters the episodes of a data file")
+            return np.zeros(0, np.int64), np.zeros(0, np.int64)
+        index, length, start, stop, chunk, file = (self.rows[c].to_numpy() for c in _COUNTS)
+        if (index != np.arange(len(index))).any():
+            raise DataError(f"{self.where}/meta/episodes does not number its episodes 0, 1, 2, …")
+        if (odd := (length < 1) | (length >= 2**31)).any():
+            i = int(np.argmax(odd))
+            raise DataError(f"{self.where}/meta/episodes says that episode {i} has {length[i]} steps")
+        if (stop - start != length).any() or (start != np.cumsum(length) - length).any():
+            raise DataError(f"{self.where}/meta/episodes has rows that do not follow one another")
+        if (chunk < 0).any() or (file < 0).any() or (file >= CHUNK).any() or (chunk > 10**6).any():
+            raise DataError(f"{self.where}/meta/episodes points to data files that cannot be")
+        number = chunk * CHUNK + file
+        if len(np.unique(number)) != 1 + np.count_nonzero(np.diff(number)):
+            raise DataError(f"{self.where}/meta/episodes scatters the episodes of a data file")
+        return length, number
+
+    def _count(self) -> None:
+        length = self.length
         episodes, frames = self.said.get("total_episodes"), self.said.get("total_frames")
         if not isinstance(episodes, int) or not isinstance(frames, int) or episodes < 0:
             raise DataError(f"{self.where / INFO} has no counts of episodes and frames")
@@ -136,12 +143,11 @@ class Folder:
             )
         if (sum_ := int(length[:episodes].sum())) != frames:
             raise DataError(f"{self.where / INFO} counts {frames} frames, its episodes have {sum_}")
-        return length, number
 
     def runs(self) -> list[tuple[int, int]]:
         """The episodes [a, b) of each data file, in order."""
         edges = [0, *(np.flatnonzero(np.diff(self.file)) + 1).tolist(), len(self.file)]
-        return [(a, b) for a, b in zip(edges, edges[1:], strict=False) if b > a]
+        return [(a, b) for a, b in itertools.pairwise(edges) if b > a]
 
     @property
     def action_kind(self) -> str:

@@ -1,6 +1,7 @@
 """Names and shapes of a LeRobotDataset v3.0, and how an episode's parts map onto them. Pure Python.
 
-Our own facts stand in columns of meta/episodes whose names begin with ``understudy/``, which LeRobot passes over.
+Our own facts stand in columns of meta/episodes whose names begin with ``understudy/``, which LeRobot passes
+over.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ __all__ = [
     "DONE",
     "EXTRA",
     "INFO",
+    "MAX_FPS",
     "REWARD",
     "SKETCH",
     "STATS",
@@ -49,6 +51,7 @@ _NUMBERS = (
     "bool",
     *(f"{u}int{n}" for u in ("", "u") for n in (8, 16, 32, 64)),
 )
+MAX_FPS = 1_000_000
 _MAX_VALUES = 2**28  # of one feature in one step
 
 
@@ -86,7 +89,7 @@ class Feature:
 
     @property
     def stats_shape(self) -> tuple[int, ...]:
-        """The shape of a statistic: a value a channel for images, one for other uint8 arrays, else as a step."""
+        """The shape of a statistic: one a channel for images, one for other uint8 arrays, else as a step."""
         if self.image:
             return (self.shape[2], 1, 1)
         return (1,) * len(self.shape) if self.kind == "uint8" else self.shape
@@ -138,8 +141,8 @@ def _key_of(feature: Feature) -> str:
 class Layout:
     """What one dataset's columns are. `obs` maps the observations' names to their columns.
 
-    `skipped` names the features that do not become part of an episode; `videos` those that could, once videos are
-    read.
+    `skipped` names the features that do not become part of an episode; `videos` those that could, once videos
+    are read.
     """
 
     obs: Mapping[str, Feature]
@@ -152,12 +155,16 @@ class Layout:
     videos: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, episode: Episode, fps: int, robot_type: str | None) -> Layout:
-        """The layout of a dataset that begins with this episode.
+    def of(cls, episode: Episode, fps: int | None, robot_type: str | None) -> Layout:
+        """The layout of a dataset that begins with this episode, which says the fps where nobody else does.
 
-        next.success is declared if this first episode knows whether it succeeded; what each later one knows is
-        kept apart, so nothing is lost.
+        next.success is declared if this first episode knows whether it succeeded; what each later one knows
+        is kept apart, so nothing is lost.
         """
+        if fps is None:
+            noted = episode.meta.get("fps", 1)
+            whole = isinstance(noted, int | float) and 1 <= noted <= MAX_FPS and float(noted).is_integer()
+            fps = int(noted) if whole else 1
         obs = {k: _feature_of(k, str(v.dtype), v.shape[1:]) for k, v in episode.obs.items()}
         by_name: dict[str, str] = {}
         for key, feature in obs.items():
@@ -172,7 +179,7 @@ class Layout:
 
     @classmethod
     def parse(cls, info: Mapping[str, Any], renamed: Mapping[str, str]) -> Layout:
-        """The layout declared by info.json. `renamed` maps columns to observations where the rule does not say.
+        """The layout declared by info.json. `renamed` maps columns to observations where no rule does.
 
         Raises:
             DataError: when a declaration is missing, malformed or names another layout.
@@ -185,7 +192,7 @@ class Layout:
         if info.get("data_path") != _DATA_PATH:
             raise DataError(f"{INFO} says data_path {info.get('data_path')!r}; the layout has {_DATA_PATH!r}")
         fps = info.get("fps")
-        if isinstance(fps, bool) or not isinstance(fps, int | float) or not 1 <= fps < 1e6:
+        if isinstance(fps, bool) or not isinstance(fps, int | float) or not 1 <= fps <= MAX_FPS:
             raise DataError(f"{INFO} says fps {fps!r}; it must be a number of at least 1")
         robot_type = info.get("robot_type")
         declared = info.get("features")
@@ -222,6 +229,20 @@ class Layout:
             tuple(skipped),
             tuple(videos),
         )
+
+    def check(self, episode: Episode, number: int) -> None:
+        """Refuses an episode that does not fit into the columns, by its number."""
+        have = {k: (str(v.dtype), v.shape[1:]) for k, v in episode.obs.items()}
+        have["action"] = (str(episode.action.dtype), episode.action.shape[1:])
+        want = {k: (f.kind, f.shape) for k, f in self.obs.items()}
+        want["action"] = (self.action.dtype, self.action.shape)
+        if have != want:
+            name = min(k for k in have.keys() | want.keys() if have.get(k) != want.get(k))
+            here, there = (f"{x[name][0]}{list(x[name][1])}" if name in x else "absent" for x in (have, want))
+            raise DataError(
+                f"episode {number} has {name!r} as {here}, the dataset as {there}; "
+                "all episodes of a dataset must be alike"
+            )
 
     def renamed(self) -> dict[str, str]:
         """Column -> observation, where the column's name alone does not say it."""
@@ -268,7 +289,7 @@ def _parse_feature(name: str, entry: object) -> Feature:
     whole = isinstance(shape, list) and all(isinstance(n, int) and not isinstance(n, bool) for n in shape)
     if not isinstance(dtype, str) or not isinstance(shape, list) or not whole:
         raise DataError(f"{INFO} declares feature {name!r} without a dtype and a shape")
-    if min(shape, default=1) < 1 or math.prod(shape) > _MAX_VALUES:
+    if len(shape) > 8 or min(shape, default=1) < 1 or math.prod(shape) > _MAX_VALUES:
         raise DataError(
             f"{INFO} declares feature {name!r} with shape {str(shape)[:80]}; no step can have that"
         )

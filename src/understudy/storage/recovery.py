@@ -1,4 +1,4 @@
-"""Opening a folder for writing: what a crash left is finished or dropped, and said; nothing else is touched."""
+"""Opening a folder for writing: what a crash left is finished or dropped, and said."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from understudy.storage.reader import load
 from understudy.storage.summary import Statistics
 from understudy.storage.tables import write_table
 
-__all__ = ["State", "put", "recover"]
+__all__ = ["State", "previous", "put", "recover", "refuse"]
 
 _MAX_SKETCH = 1 << 30
 
@@ -61,13 +61,13 @@ def recover(folder: Path) -> tuple[State, list[str]]:
         return State(), said
     root = Root(folder)
     restored = _restore_rows(root, said)
-    opened = Folder(folder)
+    opened = Folder(folder, counted=not restored)
     if not opened.native:
         raise DataError(
-            f"{folder} was written by another tool, whose files cannot hold all of an episode; write a copy of it "
-            "(storage.write of storage.read) and add to that"
+            f"{folder} was written by another tool, whose files cannot hold all of an episode; "
+            "write a copy of it (storage.write of storage.read) and add to that"
         )
-    if len(opened.length) and _drop_damaged(opened, said):
+    if len(opened.length) and _drop_cut_short(opened, said):
         opened = Folder(folder)
     _drop_surplus(opened, said, keep=restored)
     count, frames = len(opened.length), int(opened.length.sum())
@@ -94,6 +94,23 @@ def recover(folder: Path) -> tuple[State, list[str]]:
     ), said
 
 
+def refuse(folder: Path, *, append: bool) -> None:
+    """Refuses a folder that holds anything but a dataset, or episodes where none are expected."""
+    if os.path.lexists(folder / INFO):
+        if not append and (count := len(Folder(folder).length)):
+            raise DataError(
+                f"{folder} already holds {count} episodes; append to it, or choose another folder"
+            )
+    elif folder.is_dir():
+        inside = [p for p in folder.rglob("*") if not p.name.startswith(".") and p != folder / "meta"]
+        if inside:
+            raise DataError(
+                f"{folder} is not empty and holds no dataset ({inside[0].name}); choose another folder"
+            )
+    elif folder.exists():
+        raise DataError(f"{folder} is not a folder")
+
+
 def _number(name: str) -> int:
     """The number of a file from its place."""
     found = re.fullmatch(r".*/chunk-(\d{3,})/file-(\d{3})\.parquet", name)
@@ -113,24 +130,18 @@ def _sweep(folder: Path) -> list[str]:
 
 
 def _restore_rows(root: Root, said: list[str]) -> bool:
-    """Goes back to the generation before, where the newest file of episode rows cannot be read."""
+    """Goes back to the generation before, where the newest file of episode rows lacks its end."""
     names = row_files(root)
-    if not names:
+    if not names or not root.cut_short(names[-1]):
         return False
-    try:
-        read_rows(root, names[-1], stats=True)
-    except DataError:
-        old = root.folder / previous(names[-1])
-        if not os.path.lexists(old):
-            raise
-        _set_aside(root.folder / names[-1])
-        os.replace(old, root.folder / names[-1])
-        sync_folder(old.parent)
-        said.append(
-            f"{names[-1]} was damaged; its last generation but one was restored, the damaged one kept"
-        )
-        return True
-    return False
+    old = root.folder / previous(names[-1])
+    if not os.path.lexists(old):
+        raise DataError(f"{root.folder / names[-1]} is cut short, and no generation before it was kept")
+    _set_aside(root.folder / names[-1])
+    os.replace(old, root.folder / names[-1])
+    sync_folder(old.parent)
+    said.append(f"{names[-1]} was cut short and kept beside as .damaged; the generation before was restored")
+    return True
 
 
 def _set_aside(path: Path) -> None:
@@ -138,20 +149,18 @@ def _set_aside(path: Path) -> None:
     sync_folder(path.parent)
 
 
-def _drop_damaged(opened: Folder, said: list[str]) -> bool:
-    """Drops the episodes of the last data file if it is there but cannot be read whole; the file is kept aside."""
+def _drop_cut_short(opened: Folder, said: list[str]) -> bool:
+    """Drops the episodes of the last data file where it lacks its end; the file is kept beside.
+
+    Any other damage, and a file that is gone, is no crash's doing: reading says so, and nothing is dropped.
+    """
     a, b = opened.runs()[-1]
-    name = data_file(int(opened.file[a]))
-    opened.root.path(name)  # a file that is gone was not lost in a crash: this raises
-    try:
-        load(opened, a, b)
+    name, rows = data_file(int(opened.file[a])), row_files(opened.root)[-1]
+    if not opened.root.cut_short(name):
         return False
-    except DataError as e:
-        reason = str(e)
-    rows = row_files(opened.root)[-1]
     tail = read_rows(opened.root, rows, stats=True)
     if b - a > len(tail):
-        raise DataError(reason)
+        raise DataError(f"{opened.where / name} is cut short, and so is the record of what it held")
     # info.json counts less before the rows are fewer: what is counted is there at every instant.
     with Commit(opened.where) as commit:
         frames = int(opened.length[:a].sum())
@@ -167,7 +176,7 @@ def _drop_damaged(opened: Folder, said: list[str]) -> bool:
         os.unlink(opened.where / previous(rows))
     _set_aside(opened.where / name)
     some = f"episode {a}" if b - a == 1 else f"episodes {a} to {b - 1}"
-    said.append(f"dropped {some}: {reason}; the file is kept beside as .damaged")
+    said.append(f"dropped {some}: {name} was cut short; it is kept beside as .damaged")
     return True
 
 
@@ -187,7 +196,7 @@ def _drop_surplus(opened: Folder, said: list[str], *, keep: bool) -> None:
 
 
 def _statistics(opened: Folder, said: list[str]) -> tuple[Statistics, int]:
-    """Those saved beside the data, brought up to date, and the frames that were saved; anew where they do not fit."""
+    """Those saved beside the data, brought up to date, and how many frames were saved; else made anew."""
     runs = opened.runs()
     statistics = Statistics(opened.layout)
     try:

@@ -33,11 +33,11 @@ def interpolated(sorted_rows: Array, q: float) -> NDArray[np.float64]:
 class Sketch:
     """Quantiles of D streams of equal length, exact up to 2 × capacity rows, then from a bounded sample.
 
-    Level l holds items that stand for 2^l rows each. A full level is sorted, every second item moves up and the
-    rest is dropped, from the even and the odd places in turn so that the errors cancel; many rows at once go
-    straight to the level they would reach (Karnin, Lang and Liberty 2016, with equal capacities and without
-    chance). `error` bounds how far the rank of any answer can be off; it is about n·log2(n / capacity) / (2 ·
-    capacity) at worst, 0.2 % of n at 10 million rows, and about ten times less in practice.
+    Level l holds items that stand for 2^l rows each. A full level is sorted, every second item moves up and
+    the rest is dropped, from the even and the odd places in turn so that the errors cancel; many rows at once
+    go straight to the level they would reach (Karnin, Lang and Liberty 2016, with equal capacities and
+    without chance). `error` bounds how far the rank of any answer can be off; it is about n·log2(n /
+    capacity) / (2 · capacity) at worst, 0.2 % of n at 10 million rows, and about ten times less in practice.
     """
 
     def __init__(self, width: int, dtype: np.dtype[Any]) -> None:
@@ -143,7 +143,7 @@ class Numbers:
         self.sketch = Sketch(width, dtype)
 
     def add(self, rows: Array) -> dict[str, Any]:
-        """Takes in rows [n, *shape], n >= 1; gives back the statistics of these rows alone, quantiles exact."""
+        """Takes in rows [n, *shape], n >= 1; gives back these rows' own statistics, quantiles exact."""
         flat = rows.reshape(len(rows), -1)
         here = Numbers(self.shape, flat.dtype)
         pieces = []

@@ -46,7 +46,8 @@ class Statistics:
         """Carries on from what `save` wrote.
 
         Raises:
-            Exception: of any kind when the content is damaged or of another layout; the object is then unusable.
+            Exception: of any kind when the content is damaged or of another layout; the object is then
+            unusable.
         """
         arrays: Mapping[str, Array] = load(content)
         for name, stats in self._of.items():

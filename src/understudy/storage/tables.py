@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import IO, Any
 
@@ -10,15 +11,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from understudy.episode import Array, Episode
+from understudy.episode import Array, Episode, Meta
 from understudy.storage.columns import data_schema, to_arrow
 from understudy.storage.files import DataError
 from understudy.storage.layout import CHUNK, EXTRA, Layout
 
-__all__ = ["data_table", "episode_rows", "task_of", "tasks_table", "write_table"]
+__all__ = ["checksum", "data_table", "episode_rows", "task_of", "tasks_table", "write_table"]
 
-# No dictionaries: measurements hardly repeat, and a file then unfolds to little more than its size. Checksums let
-# a reader tell a flipped bit from a measurement. Only what LeRobot filters by needs minima and maxima.
+# No dictionaries: measurements hardly repeat, and a file then unfolds to little more than its size. Checksums
+# let a reader tell a flipped bit from a measurement. Only what LeRobot filters by needs minima and maxima.
 _OPTIONS: Mapping[str, Any] = {"use_dictionary": False, "write_page_checksum": True, "compression": "snappy"}
 
 
@@ -44,7 +45,7 @@ def task_of(episode: Episode) -> str:
 
 
 def data_table(layout: Layout, episode: Episode, *, number: int, start: int, task: int) -> pa.Table:
-    """The steps of an episode: the episode's number, the global row of its first step, and its task's number."""
+    """The steps of an episode with its number, the global row of its first step, and its task's number."""
     steps = len(episode)
     done = np.zeros(steps, np.bool_)
     done[-1] = True
@@ -125,14 +126,37 @@ def _extra(layout: Layout, episodes: Sequence[Episode]) -> dict[str, pa.Array]:
         "meta": pa.array([json.dumps(dict(e.meta)) for e in episodes], pa.string()),
         "success": pa.array([e.success for e in episodes], pa.bool_()),
         "terminated": pa.array([e.terminated for e in episodes], pa.bool_()),
+        "crc32": pa.array([_crc(e) for e in episodes], pa.int64()),
         "label": pa.array(labels, pa.list_(value)),
         "labelled": pa.array(spoken, pa.list_(pa.bool_())),
         **finals,
     }
 
 
+def _crc(e: Episode) -> int:
+    return checksum(e.obs, e.action, e.label, e.labelled, e.reward, e.terminated, e.success, e.meta)
+
+
 def _same(a: Array, b: Array) -> bool:
     return a is b or a.tobytes() == b.tobytes()
+
+
+def checksum(
+    obs: Mapping[str, Array],
+    action: Array,
+    label: Array,
+    labelled: Array,
+    reward: Array,
+    terminated: bool,
+    success: bool | None,
+    meta: Meta,
+) -> int:
+    """CRC-32 of all that an episode is, names included, to hold what is read against what was recorded."""
+    facts = [sorted(obs), terminated, success, json.dumps(dict(meta), sort_keys=True)]
+    crc = zlib.crc32(repr(facts).encode())
+    for part in (*(obs[k] for k in sorted(obs)), action, label, labelled, reward):
+        crc = zlib.crc32(part.data, crc)
+    return crc
 
 
 def tasks_table(tasks: Sequence[str]) -> pa.Table:

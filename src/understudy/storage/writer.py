@@ -1,9 +1,9 @@
 """Recording: an episode is on disk, whole and counted, when `add` returns, whatever happens afterwards.
 
-One commit writes the data file, the newest file of episode rows and info.json under temporary names, syncs them,
-and renames them in this order. The rename of the episode rows is the commit point: before it the data file is
-surplus, after it the episode is there. That file is rewritten with each episode but never grows beyond a fixed
-number of rows, so an episode costs the same however many there are.
+One commit writes the data file, the newest file of episode rows and info.json under temporary names, syncs
+them, and renames them in this order. The rename of the episode rows is the commit point: before it the data
+file is surplus, after it the episode is there. That file is rewritten with each episode but never grows
+beyond a fixed number of rows, so an episode costs the same however many there are.
 """
 
 from __future__ import annotations
@@ -18,9 +18,8 @@ import pyarrow as pa
 
 from understudy.episode import Episode
 from understudy.storage.files import Commit, DataError, Lock
-from understudy.storage.folder import Folder
-from understudy.storage.layout import INFO, SKETCH, STATS, TASKS, Layout, data_file, meta_file
-from understudy.storage.recovery import State, previous, put, recover
+from understudy.storage.layout import INFO, MAX_FPS, SKETCH, STATS, TASKS, Layout, data_file, meta_file
+from understudy.storage.recovery import State, previous, put, recover, refuse
 from understudy.storage.summary import Statistics
 from understudy.storage.tables import data_table, episode_rows, task_of, tasks_table, write_table
 
@@ -36,21 +35,21 @@ _STALE = 1.02  # stats.json is rewritten when the frames have grown by this fact
 class Writer:
     """Records episodes into a folder, one writer at a time.
 
-    When `add` returns, the episode survives a kill, a crash and a power cut. At every instant the folder opens and
-    holds all committed episodes. stats.json may lag 2 % of the frames behind until `close`.
+    When `add` returns, the episode survives a kill, a crash and a power cut. At every instant the folder
+    opens and holds all committed episodes. stats.json may lag 2 % of the frames behind until `close`.
 
     Args:
         append: whether the folder may hold episodes already; else it must be new or empty.
-        fps: steps a second, a whole number. None means the dataset's own; for a new dataset, the first episode's
-            meta["fps"], or 1 where it has none: timestamps then count steps.
+        fps: steps a second, a whole number. None means the dataset's own; for a new dataset, meta["fps"] of
+            its first episode, or 1 where it has none: timestamps then count steps.
         robot_type: what was driven. None means the dataset's own, or that nobody says.
 
     Attributes:
-        repaired: what opening the folder finished or dropped after a crash, in words; empty when nothing was wrong.
+        repaired: what opening the folder finished or dropped after a crash, in words; else empty.
 
     Raises:
-        DataError: when the folder is being written by another process, holds something else, is damaged, or has
-            another fps or robot_type.
+        DataError: when the folder is being written by another process, holds something else, is damaged, or
+            has another fps or robot_type.
     """
 
     def __init__(
@@ -61,15 +60,13 @@ class Writer:
         fps: int | None = None,
         robot_type: str | None = None,
     ) -> None:
-        if fps is not None and (isinstance(fps, bool) or not isinstance(fps, int) or fps < 1):
+        if fps is not None and (isinstance(fps, bool) or not isinstance(fps, int) or not 1 <= fps <= MAX_FPS):
             raise ValueError(f"fps is {fps!r}; it must be a whole number of steps a second")
         self._folder = Path(folder)
         self._fps, self._robot_type = fps, robot_type
-        _refuse_strangers(self._folder)
+        refuse(self._folder, append=append)
         self._lock = Lock(self._folder)
         try:
-            if not append:
-                _refuse_filled(self._folder)
             self._state, repaired = recover(self._folder)
             self.repaired: tuple[str, ...] = tuple(repaired)
             self._check()
@@ -100,7 +97,7 @@ class Writer:
         return self._state.frames
 
     def add(self, episode: Episode) -> None:
-        """Commits one episode. When it raises, the episode is not in the dataset and the others are untouched.
+        """Commits one episode. When it raises, this one is not in the dataset and the others are untouched.
 
         Raises:
             DataError: when the episode is not like those before, or cannot be written (a full disk).
@@ -132,27 +129,27 @@ class Writer:
                 raise TypeError(f"{type(episode).__name__} cannot be recorded; an Episode is needed")
         layout = self._ready(group[0])
         for i, episode in enumerate(group):
-            _alike(layout, episode, self._state.episodes + i)
+            layout.check(episode, self._state.episodes + i)
         self._broken = True
         try:
             self._write(layout, group)
         except OSError as e:
             raise DataError(
-                f"cannot write into {self._folder}: {e.strerror or e}; the {self._state.episodes} episodes committed "
-                "before are safe"
+                f"cannot write into {self._folder}: {e.strerror or e}; "
+                f"the {self._state.episodes} episodes committed before are safe"
             ) from e
         self._broken = False
 
     def _ready(self, first: Episode) -> Layout:
-        """The layout, after reading the state again where a commit failed and beginning the dataset where it is new."""
+        """The layout; reads the state again where a commit failed, and begins the dataset where it is new."""
         if self._broken:
             self._state, repaired = recover(self._folder)
             self.repaired += tuple(repaired)
             self._broken = False
         state = self._state
         if state.layout is None:
-            layout = Layout.of(first, self._fps or _fps_of(first), self._robot_type)
-            # info.json first: from here on the folder is known as a dataset, whatever else a crash leaves in it.
+            layout = Layout.of(first, self._fps, self._robot_type)
+            # info.json first: whatever else a crash leaves, the folder is known as a dataset from here on.
             with Commit(self._folder) as commit:
                 commit.stage(INFO, put(layout.info(0, 0, 0)))
                 commit.finish()
@@ -252,44 +249,7 @@ def _keep_previous(newest: Path, kept: Path) -> None:
     with contextlib.suppress(OSError):  # not every file system has second names; this is a convenience
         os.link(newest, second)
         os.replace(second, kept)
-
-
-def _refuse_strangers(folder: Path) -> None:
-    """Refuses a folder with anything in it that is neither a dataset nor the first moment of one."""
-    if os.path.lexists(folder / INFO) or not folder.exists():
-        return
-    if not folder.is_dir():
-        raise DataError(f"{folder} is not a folder")
-    inside = [p for p in folder.rglob("*") if not p.name.startswith(".") and p != folder / "meta"]
-    if inside:
-        raise DataError(
-            f"{folder} is not empty and holds no dataset ({inside[0].name}); choose another folder"
-        )
-
-
-def _refuse_filled(folder: Path) -> None:
-    if os.path.lexists(folder / INFO) and (count := len(Folder(folder).length)):
-        raise DataError(f"{folder} already holds {count} episodes; append to it, or choose another folder")
-
-
-def _fps_of(episode: Episode) -> int:
-    fps = episode.meta.get("fps", 1)
-    whole = isinstance(fps, int | float) and fps >= 1 and fps == int(fps)
-    return int(fps) if whole else 1
-
-
-def _alike(layout: Layout, episode: Episode, number: int) -> None:
-    """Refuses an episode that does not fit the dataset's columns."""
-    have = {k: (str(v.dtype), v.shape[1:]) for k, v in episode.obs.items()}
-    have["action"] = (str(episode.action.dtype), episode.action.shape[1:])
-    want = {k: (f.kind, f.shape) for k, f in layout.obs.items()}
-    want["action"] = (layout.action.dtype, layout.action.shape)
-    if have != want:
-        name = min(k for k in have.keys() | want.keys() if have.get(k) != want.get(k))
-        here, there = (f"{x[name][0]}{list(x[name][1])}" if name in x else "absent" for x in (have, want))
-        raise DataError(
-            f"episode {number} has {name!r} as {here}, the dataset as {there}; all episodes of a dataset must be alike"
-        )
+        second.unlink()  # renaming one name of a file to another name of the same file does nothing
 
 
 def write(
@@ -322,7 +282,7 @@ def append(folder: str | os.PathLike[str], episodes: Iterable[Episode]) -> tuple
 
 
 def repair(folder: str | os.PathLike[str]) -> tuple[str, ...]:
-    """Finishes or drops what a crash left in a dataset, and says what it did; nothing where nothing was wrong.
+    """Finishes or drops what a crash left in a dataset, and says what it did, if anything.
 
     Raises:
         DataError: when the folder is no dataset, is being written, or is damaged beyond what a crash leaves.

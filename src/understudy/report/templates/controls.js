@@ -3,7 +3,7 @@ Object.assign(Viewer.prototype, {
   legend() {
     const list = this.root.querySelector(".legend");
     const kinds = ["demo", "success", "failure", "rollout"].filter((k) => this.paths.some((p) => p.kind === k));
-    const goals = this.paths.filter((p) => p.goal).length;
+    const goals = this.paths.filter((p) => p.goal && p.kind !== "demo").length;
     for (const kind of goals ? [...kinds, "goal"] : kinds) {
       const count = kind === "goal" ? goals : this.paths.filter((p) => p.kind === kind).length;
       const button = document.createElement("button");
@@ -89,7 +89,7 @@ Object.assign(Viewer.prototype, {
     if (found !== this.hovered) { this.hovered = found; this.draw(); }
     this.tip.hidden = !found;
     if (!found) return;
-    const far = found.distance === null ? "" : ` · ${label(found.distance)} ${this.spec.unit} from the goal at the end`;
+    const far = found.distance === null ? "" : ` · ${label(+found.distance.toPrecision(3))} ${this.spec.unit} from the goal at the end`;
     const strong = Object.assign(document.createElement("strong"), { textContent: found.name });
     this.tip.replaceChildren(strong, ` · ${WORDS[found.kind]} · ${found.steps} steps${far}`);
     const room = this.canvas.clientWidth - this.tip.offsetWidth - 8;

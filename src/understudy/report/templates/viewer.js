@@ -47,6 +47,7 @@ class Viewer {
     this.clock = root.querySelector("output");
     this.play = root.querySelector(".play");
     this.choice = root.querySelector("select");
+    if (this.dims < 3) root.querySelector(".hint").textContent = "drag to move · click, then scroll to zoom";
     this.hidden = new Set();
     this.picked = this.hovered = null;
     this.longest = Math.max(1, ...this.paths.map((p) => p.steps));
@@ -115,18 +116,34 @@ class Viewer {
       return to;
     }
     const cosY = Math.cos(yaw), sinY = Math.sin(yaw), cosP = Math.cos(pitch), sinP = Math.sin(pitch);
-    const radius = Math.hypot(...this.half);
-    const scale = (zoom * Math.min(w * 0.98, h * 1.12)) / (2 * radius);
-    const eye = 5 * radius;
+    const eye = 5 * Math.hypot(...this.half), { scale, rise } = this.fit(w, h, eye);
     this.centre = [w / 2, h / 2];
     return (p) => {
       const a = (p[0] - this.mid[0]) / this.unit[0], b = (p[1] - this.mid[1]) / this.unit[1];
       const c = (p[2] - this.mid[2]) / this.unit[2];
       const side = a * cosY - b * sinY, deep = a * sinY + b * cosY;
       const up = c * cosP + deep * sinP, far = deep * cosP - c * sinP;
-      const f = (scale * eye) / (eye + far);
-      return [w / 2 + panX + side * f, h / 2 + panY - up * f];
+      const f = (zoom * scale * eye) / (eye + far);
+      return [w / 2 + panX + side * f, h / 2 + panY + zoom * rise - up * f];
     };
+  }
+
+  // The largest scale at which the box stays within the picture however it is turned about the vertical.
+  fit(w, h, eye) {
+    const pitch = (24 * Math.PI) / 180, margin = 34;
+    let wide = 0, top = 0, bottom = 0;
+    for (let turn = 0; turn < 24; turn++) {
+      const c = Math.cos((turn * Math.PI) / 12), s = Math.sin((turn * Math.PI) / 12);
+      for (let corner = 0; corner < 8; corner++) {
+        const [a, b, z] = this.half.map((v, d) => (corner & (1 << d) ? v : -v));
+        const deep = a * s + b * c, f = eye / (eye + deep * Math.cos(pitch) - z * Math.sin(pitch));
+        wide = Math.max(wide, Math.abs(a * c - b * s) * f);
+        top = Math.max(top, (z * Math.cos(pitch) + deep * Math.sin(pitch)) * f);
+        bottom = Math.max(bottom, -(z * Math.cos(pitch) + deep * Math.sin(pitch)) * f);
+      }
+    }
+    const scale = Math.min((w / 2 - margin) / wide, (h - 2 * margin) / (top + bottom));
+    return { scale, rise: (scale * (top - bottom)) / 2 };
   }
 
   draw() {
@@ -141,7 +158,7 @@ class Viewer {
     const c = this.canvas.getContext("2d");
     c.setTransform(ratio, 0, 0, ratio, 0, 0);
     c.clearRect(0, 0, w, h);
-    c.font = "11px system-ui, sans-serif";
+    c.font = `11.5px ${getComputedStyle(document.body).fontFamily}`;
     c.lineJoin = c.lineCap = "round";
     this.ink = Object.fromEntries(["ink", "muted", "line", "paper", "success", "failure", "demo", "rollout", "goal"].map((n) => [n, colour("--" + n)]));
     const to = this.projector(w, h);
@@ -151,7 +168,7 @@ class Viewer {
     for (const p of shown) p.screen = p.points.map(to);
     if (this.dims === 3) for (const p of shown) if (p.kind !== "demo") this.shadow(c, to, p, focus);
     for (const p of shown) if (p !== focus) this.path(c, p, focus !== null);
-    if (!this.hidden.has("goal")) for (const p of shown) if (p.goal) this.goal(c, to(p.goal), focus === null ? 0.75 : p === focus ? 1 : 0.15);
+    if (!this.hidden.has("goal")) for (const p of shown) if (p.goal && p.kind !== "demo") this.goal(c, to(p.goal), focus === null ? 0.55 : p === focus ? 1 : 0.15);
     if (focus && shown.includes(focus)) { this.path(c, focus, false, true); if (focus.goal) this.goal(c, to(focus.goal), 1); }
   }
 
@@ -163,7 +180,7 @@ class Viewer {
     return part;
   }
 
-  stroke(c, line) {
+  stroke(c, line) { // a polyline in pixels
     c.beginPath();
     line.forEach(([x, y], i) => (i ? c.lineTo(x, y) : c.moveTo(x, y)));
     c.stroke();
@@ -210,7 +227,8 @@ class Viewer {
     c.globalAlpha = alpha;
     c.lineWidth = 1.4;
     c.strokeStyle = this.ink.goal;
-    this.stroke(c, [[x, y - 5], [x + 5, y], [x, y + 5], [x - 5, y], [x, y - 5]]);
+    const r = this.canvas.clientWidth < 500 ? 3 : 4.5;
+    this.stroke(c, [[x, y - r], [x + r, y], [x, y + r], [x - r, y], [x, y - r]]);
     c.globalAlpha = 1;
   }
 
@@ -247,7 +265,7 @@ class Viewer {
     this.text(c, this.names[1], ...out([near, this.mid[1], low[2]], 36), "center", "ink");
     const corners = [[low[0], back], [high[0], back], [far, low[1]], [far, high[1]]];
     const left = corners.reduce((a, b) => (to([...b, low[2]])[0] < to([...a, low[2]])[0] ? b : a));
-    for (const v of tz) { const [x, y] = to([...left, v]); this.text(c, label(v), x - 8, y + 4, "right"); }
+    for (const v of tz.filter((t) => t - low[2] > 0.06 * (high[2] - low[2]))) { const [x, y] = to([...left, v]); this.text(c, label(v), x - 8, y + 4, "right"); }
     const [x, y] = to([...left, high[2]]);
     this.text(c, this.names[2], x, y - 12, "center", "ink");
   }
@@ -255,17 +273,13 @@ class Viewer {
   axes(c, to, w, h) {
     const { left, right, top, bottom } = to.pad;
     const [x0, y1] = to.back(left, top), [x1, y0] = to.back(w - right, h - bottom);
-    c.lineWidth = 1;
-    for (const v of niceTicks(x0, x1, clamp(w / 110, 2, 8))) {
-      const x = to([v, y0])[0];
-      c.strokeStyle = this.ink.line; this.stroke(c, [[x, top], [x, h - bottom]]);
-      this.text(c, label(v), x, h - bottom + 16);
-    }
-    for (const v of niceTicks(y0, y1, clamp(h / 70, 2, 8))) {
-      const y = to([x0, v])[1];
-      c.strokeStyle = this.ink.line; this.stroke(c, [[left, y], [w - right, y]]);
-      this.text(c, label(v), left - 7, y + 4, "right");
-    }
+    const xs = niceTicks(x0, x1, clamp(w / 110, 2, 8)).map((v) => [v, to([v, y0])[0]]);
+    const ys = niceTicks(y0, y1, clamp(h / 70, 2, 8)).map((v) => [v, to([x0, v])[1]]);
+    c.lineWidth = 1; c.strokeStyle = this.ink.line;
+    for (const [, x] of xs) this.stroke(c, [[x, top], [x, h - bottom]]);
+    for (const [, y] of ys) this.stroke(c, [[left, y], [w - right, y]]);
+    for (const [v, x] of xs) this.text(c, label(v), x, h - bottom + 16);
+    for (const [v, y] of ys) this.text(c, label(v), left - 7, y + 4, "right");
     this.text(c, this.names[0], w - right, h - bottom + 33, "right", "ink");
     this.text(c, this.names[1], 4, 12, "left", "ink");
   }

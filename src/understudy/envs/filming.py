@@ -1,7 +1,6 @@
 """Pictures of an episode: its actions are played again in a fresh environment, in a process of its own.
 
-Drawing may need OpenGL, and a broken OpenGL ends the process that asks for it: so neither question nor picture
-is ever taken in this one.
+Drawing may need OpenGL, and a broken OpenGL ends the process that asks for it: so this process never does.
 """
 
 from __future__ import annotations
@@ -56,7 +55,7 @@ def render_available(task: Task | None = None) -> str | None:
 def film(
     task: Task, episode_seed: int, actions: Array | Sequence[Array], count: int = 8, size: int = 240
 ) -> list[Array]:
-    """At most `count` pictures uint8 [size, W, 3] of an episode, evenly spaced from its first state to its last.
+    """At most `count` pictures uint8 [size, W, 3] of an episode, evenly spaced from start to end.
 
     Args:
         episode_seed: the seed that the episode was reset with.
@@ -96,13 +95,15 @@ def _filmed(request: bytes) -> tuple[Array, ...]:
     with tempfile.TemporaryDirectory() as folder:
         ask, answer = Path(folder, "ask"), Path(folder, "answer.npy")
         ask.write_bytes(request)
-        done = _child(["-m", "understudy.envs.film", str(ask), str(answer)], backend or "disable")
+        done = _child(["-m", "understudy.envs.filming", str(ask), str(answer)], backend or "disable")
         if done.returncode == 0 and answer.exists():
             return tuple(np.load(answer, allow_pickle=False))
     if backend is None and (reason := render_available()):
         raise FilmError(reason)
     lines = done.stderr.decode(errors="replace").strip().splitlines()
-    raise FilmError(f"drawing failed (exit code {done.returncode}): {lines[-1] if lines else 'without a word'}")
+    raise FilmError(
+        f"drawing failed (exit code {done.returncode}): {lines[-1] if lines else 'without a word'}"
+    )
 
 
 def _child(arguments: list[str], backend: str) -> subprocess.CompletedProcess[bytes]:

@@ -49,8 +49,9 @@ class DoorEnv(Env, Protocol):
 
 def is_door_env(env: object) -> TypeGuard[DoorEnv]:
     """Whether `env` has been through the door already."""
+    # Not by asking for `obs`: that may reset a robot.
     return isinstance(getattr(env, "action", None), ActionSpec) and all(
-        hasattr(env, k) for k in ("obs", "horizon", "name", "reset", "step")
+        hasattr(env, k) for k in ("horizon", "name", "reset", "step")
     )
 
 
@@ -62,7 +63,8 @@ def adapt(env: object, *, action: ActionSpec | None = None, horizon: int | None 
             Discrete), or any object with `reset` (with or without `seed`, returning the observation or
             `(observation, info)`) and `step` (returning five values, or the old four, where `done` is a
             termination unless `info["TimeLimit.truncated"]` or `info["truncated"]` says otherwise).
-        action: what actions the object takes, needed where neither `action_space` nor `action_dim` says.
+        action: what actions the object takes; needed where its `action_space`, its `action` (an ActionSpec)
+            or its `action_dim` (a width, without bounds) does not say.
         horizon: truncates an episode after that many steps, where the environment has no limit of its own.
 
     An action outside its bounds is clipped to them here, and the clipped action is what the environment gets
@@ -208,6 +210,8 @@ def _actions(env: Any, given: ActionSpec | None) -> ActionSpec:
     space = getattr(env, "action_space", None)
     if space is not None and not callable(space):
         return action_spec(space)
+    if isinstance(own := getattr(env, "action", None), ActionSpec):
+        return own
     width = getattr(env, "action_dim", None)
     if isinstance(width, int | np.integer) and width > 0:
         return ActionSpec.unbounded(int(width))

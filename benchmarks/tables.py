@@ -1,0 +1,98 @@
+"""Fills the tables of README from the committed results, so that no figure is typed by hand.
+
+python benchmarks/tables.py            rewrites README.md
+python benchmarks/tables.py --check    exits 1 where it would change
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+REPO = Path(__file__).parents[1]
+RESULTS = REPO / "benchmarks" / "results"
+
+
+def load(name: str) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
+    return value
+
+
+def interval(e: dict[str, Any], places: int) -> str:
+    return f"{e['value']:.{places}f} [{e['low']:.{places}f}, {e['high']:.{places}f}]"
+
+
+def ratio(r: dict[str, Any]) -> str:
+    return f"{r['median']:.2g} × ({r['low']:.2g} to {r['high']:.2g})"
+
+
+def demo() -> str:
+    d = load("demo")
+    rows = ["| demonstrations | steps | success of the policy |", "|---:|---:|---|"]
+    rows += [f"| {c['episodes']} | {c['steps']} | {interval(c['success'], 3)} |" for c in d["curve"]]
+    others = ("expert", "nearest-neighbour", "replay", "random", "zero")
+    beside = ", ".join(f"{n} {interval(d['policies'][n]['success_rate'], 3)}" for n in others)
+    n = d["curve"][0]["success"]["n"]
+    rows += ["", f"{d['task']}, {n} fresh episodes each, 95 % intervals. Beside it: {beside}."]
+    return "\n".join(rows)
+
+
+def speed() -> str:
+    step, mixture, act, memory = load("bc_step"), load("bc_gmm_step"), load("act_latency"), load("memory")
+    rows = ["| work, one thread, CPU time | ours | peer | ratio |", "|---|---|---|---|"]
+    for batch, found in step["batches"].items():
+        c, r = found["contenders"], found["ratios"]
+        what = f"cloning step 11→256→256→3, batch {batch}"
+        peer = f"`imitation` {c['imitation']['cpu_ms']:.2f} ms"
+        rows.append(
+            f"| {what} | {c['ours']['cpu_ms']:.2f} ms | {peer} | {ratio(r['imitation/ours'])} faster |"
+        )
+        peer = f"JAX, jitted {c['jax']['cpu_ms']:.2f} ms"
+        rows.append(f"| | {c['ours']['cpu_ms']:.2f} ms | {peer} | {ratio(r['ours/jax'])} the time |")
+    c, r = mixture["step"]["contenders"], mixture["step"]["ratios"]["robomimic/ours"]
+    rows.append(
+        f"| mixture step 1024→1024, batch 100 | {c['ours']['cpu_ms']:.1f} ms "
+        f"| robomimic {c['robomimic']['cpu_ms']:.1f} ms | {ratio(r)} faster |"
+    )
+    c = act["contenders"]
+    rows.append(
+        f"| one observation to one action | {c['ours']['median_us']:.0f} µs "
+        f"| `imitation` {c['imitation']['median_us']:.0f}, robomimic {c['robomimic']['median_us']:.0f} µs | |"
+    )
+    peak = memory["verdict"]["peak_gb"]
+    rows.append(f"| peak memory, learning from 1 GB of demonstrations | {peak:.2f} GB | | |")
+    where = f"{step['machine']['cpu']}, {', '.join(step['machine']['vector'])}"
+    rows += [
+        "",
+        f"Median (smallest to largest) of rounds in one run on a shared {where}; `make peers bench` repeats it.",
+    ]
+    return "\n".join(rows)
+
+
+TABLES: dict[str, Callable[[], str]] = {"demo": demo, "speed": speed}
+
+
+def filled(text: str) -> str:
+    """The page with every table made anew."""
+    for name, table in TABLES.items():
+        body = f"<!-- table:{name} -->\n{table()}\n<!-- /table -->"
+        text = re.sub(rf"<!-- table:{name} -->.*?<!-- /table -->", lambda _, b=body: b, text, flags=re.S)
+    return text
+
+
+def main() -> int:
+    page = REPO / "README.md"
+    before = page.read_text()
+    after = filled(before)
+    if "--check" in sys.argv[1:]:
+        return int(before != after)
+    page.write_text(after)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,209 @@
+"""The page: sections from runs, put together by templates, with nothing that is not inside the file."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup
+
+from understudy.numerics import Estimate
+from understudy.report import words
+from understudy.report.facts import get, number_in
+from understudy.report.failures import Failures, failures
+from understudy.report.folder import Run
+from understudy.report.motion import Look, look, paths, still, viewer
+from understudy.report.origin import Data, data, provenance_rows, settings
+from understudy.report.results import comparisons, curves, groups, learning
+from understudy.report.strips import Strip, known_task, strips
+from understudy.report.svg import number, percent
+
+__all__ = ["render"]
+
+_SCRIPTS = ("viewer.js", "controls.js")
+
+
+@dataclass(frozen=True)
+class Motion:
+    """The viewer of one run: what it reads, its stand-in without a script, and what it shows, in words."""
+
+    id: str
+    title: str
+    json: Markup
+    still: Markup
+    note: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """Everything the page shows of one run."""
+
+    run: Run
+    colour: str
+    learning: Sequence[tuple[str, Markup]]
+    curve: Markup | None
+    motion: Motion | None
+    failures: Failures | None
+    strips: Sequence[Strip]
+    no_strips: str
+    data: Data
+    provenance: Sequence[tuple[str, str]]
+    settings: str
+
+
+def render(runs: Sequence[Run], *, title: str | None, films: bool) -> str:
+    """The whole page as text."""
+    parts = [_part(run, i, films, share=len(runs)) for i, run in enumerate(runs)]
+    style, script = _file("report.css"), "".join(_file(name) for name in _SCRIPTS)
+    return _environment().get_template("report.html").render(
+        title=title or _title(runs),
+        headline=words.headline(runs),
+        verdict=words.verdict(runs[0]) if len(runs) == 1 else words.between(runs),
+        facts=_facts(runs[0]) if len(runs) == 1 else [],
+        parts=parts,
+        many=len(runs) > 1,
+        groups=groups(runs),
+        comparisons=comparisons(runs),
+        made=_made(runs),
+        style=Markup(style),
+        script=Markup(script),
+        policy=_policy(style, script),
+    )  # fmt: skip
+
+
+def _part(run: Run, index: int, films: bool, share: int) -> Part:
+    shown = run.rollouts if run.rollouts is not None else run.demos
+    which = known_task(run.task)
+    view = None if shown is None else look(which.view if which else None, shown.schema)
+    pictures, why = strips(run) if films else ([], "Pictures were left out of this page.")
+    return Part(
+        run,
+        f"r{index % 6}",
+        learning(run),
+        curves(run),
+        None if view is None else _motion(run, view, f"motion-{index}", share),
+        failures(run, view),
+        pictures,
+        why,
+        data(run),
+        provenance_rows(run),
+        settings(run),
+    )
+
+
+def _motion(run: Run, view: Look, id: str, share: int) -> Motion | None:
+    demos = run.demos
+    if demos is not None:
+        same = look(view, demos.schema)
+        if same is None or replace(same, guessed=view.guessed) != view:
+            demos = None  # recorded with other observations: they cannot be laid over one another
+    tried = run.tried()
+    drawn = paths(view, demos, tried, share)
+    if not drawn:
+        return None
+    title = f"{view.labels[0] if len(view.dims) == 1 else ', '.join(view.labels)} of every episode"
+    total = len(tried) + (0 if demos is None else len(demos))
+    note = f"obs[“{view.key}”]" + (f", going to obs[“{view.goal}”]" if view.goal else "")
+    if view.guessed:
+        note += "; no task says what to plot, so this is a guess"
+    if len(drawn) < total:
+        note += f"; {number(len(drawn))} of {number(total)} episodes are drawn, failures first"
+    return Motion(id, title, embedded(viewer(view, drawn, title)), still(view, drawn, title), note)
+
+
+def embedded(value: Any) -> Markup:
+    """JSON that can stand in a script element: no character in it can end the element or the line.
+
+    >>> embedded({"a": "</script>\\u2028"})
+    Markup('{"a":"\\\\u003c/script\\\\u003e\\\\u2028"}')
+    """
+    text = json.dumps(value, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)
+
+
+def _title(runs: Sequence[Run]) -> str:
+    tasks = sorted({r.task for r in runs if r.task})
+    what = tasks[0] if len(tasks) == 1 else runs[0].name if len(runs) == 1 else f"{len(runs)} runs"
+    return f"{what}: {words.algorithm(runs[0])}" if len(runs) == 1 else f"{what}: {len(runs)} runs compared"
+
+
+def _made(runs: Sequence[Run]) -> str:
+    dates = [get(r.facts, "provenance.date", object) for r in runs]
+    found = sorted(d[:10] for d in dates if isinstance(d, str))
+    return found[-1] if found else ""
+
+
+def _facts(run: Run) -> list[tuple[str, str, str]]:
+    """(name, value, remark) of the few numbers under the headline."""
+    out = []
+    report = run.policy
+    if report is not None and report.success_rate is not None:
+        out.append(("success", percent(report.success_rate.value), _ends(report.success_rate, share=True)))
+    if report is not None:
+        out.append(("mean return", _short(report.mean_return), _ends(report.mean_return)))
+    expert = run.evaluations.get("expert")
+    if expert is not None and expert.success_rate is not None:
+        out.append(("the expert", percent(expert.success_rate.value), _ends(expert.success_rate, share=True)))
+    if (episodes := number_in(run.facts, "data.episodes")) is not None:
+        steps = number_in(run.facts, "data.steps")
+        out.append(
+            ("demonstrations", number(episodes), "" if steps is None else words.counted(steps, "step"))
+        )
+    if (seconds := number_in(run.facts, "seconds")) is not None:
+        weights = number_in(run.facts, "agent.parameters")
+        out.append(
+            ("training", words.duration(seconds), "" if weights is None else words.counted(weights, "weight"))
+        )
+    return out
+
+
+def _ends(e: Estimate, *, share: bool = False) -> str:
+    text = words.rate(e) if share else words.amount(e)
+    return f"95\u202f%: {text[text.index('[') :]}"
+
+
+def _short(e: Estimate) -> str:
+    return words.amount(e).split(" [")[0]
+
+
+def _file(name: str) -> str:
+    return files("understudy.report").joinpath("templates", name).read_text("utf-8").replace("\r\n", "\n")
+
+
+@functools.cache
+def _environment() -> Environment:
+    made = Environment(
+        loader=FunctionLoader(_file),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {"number": number, "counted": words.counted}
+    return made
+
+
+def _policy(style: str, script: str) -> str:
+    """The content security policy: this style sheet, this script, pictures from inside, nothing else."""
+    rules: Mapping[str, str] = {
+        "default-src": "'none'",
+        "style-src": _hash(style),
+        "script-src": _hash(script),
+        "img-src": "data:",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+    }
+    return "; ".join(f"{k} {v}" for k, v in rules.items())
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

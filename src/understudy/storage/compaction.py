@@ -1,0 +1,155 @@
+"""Merging many small files into few, in a copy that takes the dataset's place in one step."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from pyarrow.parquet import ParquetFile
+
+from understudy.storage.files import Commit, DataError, Lock, is_temporary, sync_folder
+from understudy.storage.folder import Folder, read_rows, row_files
+from understudy.storage.layout import CHUNK, INFO, SKETCH, STATS, TASKS, data_file, meta_file
+from understudy.storage.recovery import put, recover
+from understudy.storage.tables import write_table
+
+__all__ = ["compact"]
+
+_FILE_BYTES = 100 << 20  # as data_files_size_in_mb says
+_FILE_EPISODES = 1000
+_OURS = re.compile(r"(data|meta/episodes)/chunk-\d{3,}/file-\d{3}\.parquet")
+
+
+def compact(folder: str | os.PathLike[str]) -> tuple[int, int]:
+    """Merges the small files that recording leaves, so that the folder opens faster; no value changes.
+
+    The merged copy is written beside the folder, compared with it, and exchanged for it in one step of the
+    file system: at every instant the whole dataset is there. It takes as much free space as the dataset.
+
+    Returns:
+        The numbers of data files before and after.
+
+    Raises:
+        DataError: when the folder is being written, is damaged, holds files of others, or the system cannot
+            exchange folders.
+    """
+    place = Path(os.path.realpath(folder))
+    if not os.path.lexists(place / INFO):
+        raise DataError(f"{folder} is not a dataset: it has no {INFO}")
+    copy = place.parent / f".{place.name}.compact"
+    lock = Lock(place)
+    try:
+        recover(place)
+        opened = Folder(place)
+        _refuse_others(opened)
+        groups = list(_groups(opened))
+        before = len(opened.runs())
+        if len(groups) == before:
+            return before, before
+        shutil.rmtree(copy, ignore_errors=True)  # an earlier attempt's
+        second = Lock(copy)
+        try:
+            _merge(opened, groups, copy)
+            _exchange(copy, place)
+        finally:
+            second.release()
+            shutil.rmtree(copy, ignore_errors=True)  # the copy where something failed, else what it replaced
+        return before, len(groups)
+    except OSError as e:
+        raise DataError(f"cannot compact {folder}: {e.strerror or e}; it is as it was") from e
+    finally:
+        lock.release()
+
+
+def _groups(opened: Folder) -> Iterator[list[tuple[int, int]]]:
+    """Runs of episodes that go into one file together."""
+    group: list[tuple[int, int]] = []
+    size = 0
+    for a, b in opened.runs():
+        more = opened.root.size(data_file(int(opened.file[a])))
+        if group and (size + more > _FILE_BYTES or b - group[0][0] > _FILE_EPISODES):
+            yield group
+            group, size = [], 0
+        group.append((a, b))
+        size += more
+    if group:
+        yield group
+
+
+def _refuse_others(opened: Folder) -> None:
+    """Refuses a folder with files in it that a copy of the dataset would not have."""
+    known = {INFO, STATS, TASKS, SKETCH}
+    for path in opened.where.rglob("*"):
+        name = path.relative_to(opened.where).as_posix()
+        hidden = path.name == ".understudy.lock" or is_temporary(path.name) or path.name.endswith(".previous")
+        if not (path.is_dir() or name in known or _OURS.fullmatch(name) or hidden):
+            raise DataError(
+                f"{opened.where} also holds {name}, which compacting would lose; move it away first"
+            )
+
+
+def _merge(opened: Folder, groups: list[list[tuple[int, int]]], copy: Path) -> None:
+    rows = pa.concat_tables([read_rows(opened.root, n, stats=True) for n in row_files(opened.root)])
+    number = np.zeros(len(rows), np.int64)
+    with Commit(copy) as commit:
+        for i, group in enumerate(groups):
+            number[group[0][0] : group[-1][1]] = i
+            tables = (
+                t for a, _ in group for t in _tables(opened.root.parquet(data_file(int(opened.file[a]))))
+            )
+            commit.stage(data_file(i), partial(write_table, tables=tables, filtered=("episode_index",)))
+        for i in range(0, len(rows), _FILE_EPISODES):
+            part = rows.slice(i, _FILE_EPISODES)
+            where = {
+                "data/": number[i : i + len(part)],
+                "meta/episodes/": np.full(len(part), i // _FILE_EPISODES),
+            }
+            for prefix, value in where.items():
+                for name, numbers in (("chunk_index", value // CHUNK), ("file_index", value % CHUNK)):
+                    at = part.column_names.index(prefix + name)
+                    part = part.set_column(at, part.field(at), pa.array(numbers, pa.int64()))
+            commit.stage(meta_file(i // _FILE_EPISODES), partial(write_table, tables=[part]))
+        for name in (TASKS, STATS, SKETCH, INFO):
+            if os.path.lexists(opened.where / name):
+                commit.stage(name, put(opened.root.bytes(name, 1 << 30)))
+        commit.finish()
+    _compare(opened, Folder(copy), groups)
+
+
+def _tables(file: ParquetFile) -> Iterator[pa.Table]:
+    for group in range(file.num_row_groups):
+        yield file.read_row_group(group, use_threads=False)
+
+
+def _compare(old: Folder, new: Folder, groups: list[list[tuple[int, int]]]) -> None:
+    """Refuses a copy that differs from what it was copied from."""
+    same = (old.length == new.length).all()
+    for i, group in enumerate(groups):
+        merged = _tables(new.root.parquet(data_file(i)))
+        for a, _ in group:
+            for table in _tables(old.root.parquet(data_file(int(old.file[a])))):
+                twin = next(merged, None)
+                same = same and twin is not None and table.equals(twin)
+    if not same:
+        raise DataError(f"the compacted copy of {old.where} differs from it; the folder is as it was")
+
+
+def _exchange(a: Path, b: Path) -> None:
+    """Swaps two folders in one step."""
+    library = ctypes.CDLL(None, use_errno=True)
+    if not hasattr(library, "renameat2"):
+        raise DataError(
+            "this system cannot exchange two folders in one step; write a copy of the dataset instead"
+        )
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    if library.renameat2(here, os.fsencode(a), here, os.fsencode(b), exchange) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    sync_folder(b.parent)
