@@ -72,7 +72,9 @@ class Timing:
     results: list[Any] = field(default_factory=list)
 
     def record(self) -> dict[str, Any]:
-        """Median, smallest and largest, and how many steps a round and rounds they rest on."""
+        """Median, smallest and largest, how many steps a round and rounds they rest on, and the last loss."""
+        loss = self.results[-1] if self.results else None
+        learned = {"loss": _digits(loss)} if isinstance(loss, float) else {}
         return {
             "cpu_ms": _digits(statistics.median(self.cpu)),
             "low": _digits(min(self.cpu)),
@@ -80,6 +82,7 @@ class Timing:
             "wall_ms": _digits(statistics.median(self.wall)),
             "steps": self.steps,
             "repeats": len(self.cpu),
+            **learned,
         }
 
 

@@ -68,7 +68,8 @@ def speed() -> str:
     where = f"{step['machine']['cpu']}, {', '.join(step['machine']['vector'])}"
     rows += [
         "",
-        f"Median (smallest to largest) of rounds in one run on a shared {where}; `make peers bench` repeats it.",
+        f"Median (smallest to largest) of rounds in one run on a shared {where}; "
+        "`make peers bench` repeats it.",
     ]
     return "\n".join(rows)
 

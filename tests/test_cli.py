@@ -150,7 +150,8 @@ def test_ctrl_c_leaves_a_checkpoint_that_resumes_to_the_same_weights(swings, tmp
     subprocess.run(
         [*words, "--out", str(whole), *size], check=True, env=env, capture_output=True, timeout=200
     )
-    child = subprocess.Popen([*words, "--out", str(parts), *size], env=env, stderr=subprocess.PIPE, text=True)
+    begin = [*words, "--out", str(parts), *size]
+    child = subprocess.Popen(begin, env=env, stdout=subprocess.PIPE, text=True)
     try:
         deadline = time.monotonic() + 100
         while not (metrics := parts / "metrics.jsonl").exists() or not metrics.read_text():
@@ -158,7 +159,7 @@ def test_ctrl_c_leaves_a_checkpoint_that_resumes_to_the_same_weights(swings, tmp
             assert child.poll() is None
             time.sleep(0.005)
         child.send_signal(signal.SIGINT)
-        _, said = child.communicate(timeout=60)
+        said, _ = child.communicate(timeout=60)
     finally:
         child.kill()
     assert child.returncode == 130, said

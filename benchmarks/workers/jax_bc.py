@@ -22,8 +22,9 @@ B1, B2, EPS = 0.9, 0.999, 1e-8
 
 def start(sizes: list[int]) -> list[tuple[np.ndarray, np.ndarray]]:
     rng = np.random.default_rng(0)
-    pairs = pairwise(sizes)
-    return [(rng.normal(0, i**-0.5, (i, o)).astype(np.float32), np.zeros(o, np.float32)) for i, o in pairs]
+    params = [(rng.normal(0, (2 / i) ** 0.5, (i, o)), np.zeros(o)) for i, o in pairwise(sizes)]
+    params[-1][0][:] *= 0.01  # wild spreads at first would make the second moments enormous
+    return [(w.astype(np.float32), b.astype(np.float32)) for w, b in params]
 
 
 def loss(params, obs, action):

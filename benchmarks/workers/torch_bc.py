@@ -48,6 +48,8 @@ def main() -> None:
     sizes = [obs.shape[1], *ASK["hidden"]]
     layers = [m for i, o in pairwise(sizes) for m in (nn.Linear(i, o), ACTIVATION())]
     net = nn.Sequential(*layers, nn.Linear(sizes[-1], 2 * action.shape[1]))
+    with torch.no_grad():
+        net[-1].weight *= 0.01
     adam = torch.optim.Adam(net.parameters(), lr=ASK["lr"], fused=True)
     batch = ASK["batch"]
     order, at = torch.randperm(len(action)), 0

@@ -138,9 +138,6 @@ def _copy(obs: Obs) -> dict[str, Array]:
     return {k: np.array(v) for k, v in obs.items()}
 
 
-_ANYTHING: dict[int, ActionSpec] = {}
-
-
 def _settle(spec: ActionSpec | None, action: Any, who: object, step: int, obs: Obs) -> Array:
     """What would be executed of `action`; an error says who asked for it, when, and on seeing what."""
     try:
@@ -148,7 +145,7 @@ def _settle(spec: ActionSpec | None, action: Any, who: object, step: int, obs: O
             a = np.atleast_1d(np.asarray(action))
             if a.dtype.kind in "iu":
                 return a.astype(np.int64)
-            spec = _ANYTHING.setdefault(a.size, ActionSpec.unbounded(max(1, a.size)))
+            spec = ActionSpec.unbounded(max(1, a.size))
         return spec.settle(action)
     except (ValueError, TypeError) as e:
         blind = [k for k, v in obs.items() if not np.isfinite(v).all()]
@@ -171,10 +168,8 @@ class _Job:
     def __call__(self, item: int, kept: dict[object, Any]) -> Episode:
         if self.key not in kept:
             kept[self.key] = self.make_env()
-        meta, steps = self.meta, self.max_steps
-        return rollout(
-            kept[self.key], self.policy, item, self.expert, self.arbiter, meta=meta, max_steps=steps
-        )
+        roles = (self.policy, item, self.expert, self.arbiter)
+        return rollout(kept[self.key], *roles, meta=self.meta, max_steps=self.max_steps)
 
 
 def rollouts(
@@ -208,7 +203,8 @@ def rollouts(
     listed = [int(s) for s in seeds]
     job = _Job(make_env, _key(make_env), policy, expert, arbiter, dict(meta or {}), max_steps)
     episodes: list[Episode] = []
-    with contextlib.nullcontext(workers) if isinstance(workers, Workers) else Workers(workers) as pool:
+    pool = workers if isinstance(workers, Workers) else Workers(min(workers, max(1, len(listed))))
+    with contextlib.nullcontext() if pool is workers else pool:
         try:
             with contextlib.closing(pool.map(job, listed)) as found:
                 for episode in found:

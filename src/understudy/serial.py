@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
+import secrets
 import types
 import typing
 from collections.abc import Iterator, Mapping
@@ -46,16 +46,11 @@ class CorruptFile(ValueError):
 def _replacing(path: Path) -> Iterator[Path]:
     """A temporary name beside `path`, which takes its place when all is written: whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
     try:
         yield temporary
-        with temporary.open("rb") as file:
+        with temporary.open("r+b") as file:
             os.fsync(file.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)  # mkstemp makes it private; a result is as readable as any other file
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)

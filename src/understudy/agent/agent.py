@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,10 +14,11 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from understudy import heads, nets
+from understudy.agent.door import windows
 from understudy.agent.normalize import Columns, Kind, Normalizer, columns_of
 from understudy.agent.single import Single
 from understudy.dataset import Dataset
-from understudy.episode import Array, as_obs
+from understudy.episode import Array
 from understudy.serial import spec, write_json, write_tree
 
 __all__ = ["Agent"]
@@ -81,6 +81,7 @@ class Agent(nn.Module):
         # hold the dots that names of observations may.
         self.obs_normalizers = {k: obs[k] for k in sorted(obs)}
         self.action_normalizer = action
+        self._columns = {k: n.columns for k, n in self.obs_normalizers.items()}
         self.obs, self.action = nn.ModuleList(self.obs_normalizers.values()), action
         self.trunk = trunk.build({k: n.columns.encoded for k, n in self.obs_normalizers.items()}, history)
         self.head = head.build(self.trunk.width, horizon, self.actions)
@@ -106,8 +107,8 @@ class Agent(nn.Module):
             if bound is not None and (bound.shape != (self.actions,) or not np.isfinite(bound).all()):
                 raise ValueError(f"{name} is {bound.tolist()}; it must be {self.actions} finite numbers")
             self.register_buffer(name, None if bound is None else torch.from_numpy(bound))
-        if low is not None and high is not None and not (low < high).all():
-            raise ValueError(f"low {low.tolist()} must be below high {high.tolist()} everywhere")
+        if low is not None and high is not None and (low > high).any():
+            raise ValueError(f"low {low.tolist()} must nowhere be above high {high.tolist()}")
 
     @classmethod
     def build(
@@ -200,12 +201,19 @@ class Agent(nn.Module):
         Raises:
             ValueError: for a name, shape or value that does not belong.
         """
-        windows, single = self.windows(obs)
-        chunks = self.chunks(windows)
+        checked, single = self.windows(obs)
+        chunks = self.chunks(checked)
         return chunks[0, 0] if single else chunks[:, 0]
 
-    def chunks(self, windows: Mapping[str, Array]) -> Array:
-        """The mode [B, H, A] from what `windows` returned, name -> [B, K, *shape], both in raw units.
+    def chunks(
+        self,
+        obs: Mapping[str, Array],
+        noise: float | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Array:
+        """Actions [B, H, A] from what `windows` returned, name -> [B, K, *shape], both in raw units.
+
+        The mode; or, where `noise` is given, a draw with that share of the spread within a mode.
 
         Raises:
             ValueError: when the result is not finite.
@@ -213,59 +221,27 @@ class Agent(nn.Module):
         single = self._single
         if single is not None and not single.current:  # the weights have moved to other memory
             single = self._single = self._new_single()
-        if single is not None and len(next(iter(windows.values()))) == 1:
-            out = single(windows)[None]
-            if self.low is not None and self.high is not None:
-                out = out.clip(self.low.numpy(), self.high.numpy())
+        if noise is None and single is not None and len(next(iter(obs.values()))) == 1:
+            out = single(obs)[None]
         else:
             with torch.inference_mode():
-                out = self.mode({k: torch.from_numpy(x) for k, x in windows.items()}).numpy()
-        if not math.isfinite(out.sum()):
+                seen = {k: torch.from_numpy(x) for k, x in obs.items()}
+                out = (self.mode(seen) if noise is None else self.sample(seen, generator, noise)).numpy()
+        if not np.isfinite(out).all():
             raise ValueError("the action is not finite: the observation is too far from all that was learned")
         return out
 
     def windows(self, obs: Mapping[str, ArrayLike] | ArrayLike) -> tuple[dict[str, Array], bool]:
-        """Checked arrays, name -> [B, K, *shape], and whether it was a single window (so B = 1)."""
-        names = self.obs_normalizers.keys()
-        if not isinstance(obs, Mapping):
-            if len(names) > 1:
-                raise ValueError(f"obs is a bare array, but the agent knows several: {sorted(names)}")
-            obs = dict.fromkeys(names, obs)
-        elif obs.keys() != names:
-            obs = as_obs(obs)
-            if obs.keys() != names:
-                raise ValueError(f"obs has {sorted(obs)}; the agent knows {sorted(names)}")
-        pairs = {k: self._window(k, np.asarray(obs[k])) for k in names}
-        sizes = {(len(x), single) for x, single in pairs.values()}
-        if len(sizes) > 1:
-            raise ValueError(f"obs has batches of {[len(x) for x, _ in pairs.values()]}; they must be equal")
-        return {k: x for k, (x, _) in pairs.items()}, sizes.pop()[1]
+        """Checked arrays, name -> [B, K, *shape], and whether it was a single window (so B = 1).
 
-    def _window(self, key: str, x: Array) -> tuple[Array, bool]:
-        """One checked array [B, K, *shape], and whether it was a single window."""
-        columns = self.obs_normalizers[key].columns
-        if columns.image != (x.dtype == np.uint8) or x.dtype.kind not in "fiub":
-            want = "uint8" if columns.image else "a number, not uint8,"
-            raise ValueError(f"obs[{key!r}] has dtype {x.dtype}; it must be {want} as in training")
-        window = columns.shape if self.history == 1 else (self.history, *columns.shape)
-        single = x.shape == window
-        if not single and (x.shape[1:] != window or not len(x)):
-            raise ValueError(
-                f"obs[{key!r}] has shape {list(x.shape)}; it must be {list(window)}, or a batch of it"
-            )
-        if not columns.image:
-            with np.errstate(over="ignore", invalid="ignore"):
-                x = x.astype(np.float32, copy=False)
-                total = x.sum()
-            # The sum is not finite where a value is not. It may also overflow: then look closely.
-            if not math.isfinite(total) and not np.isfinite(x).all():
-                raise ValueError(f"obs[{key!r}] holds a value that is not finite in float32")
-        if not (x.flags.writeable and x.flags.c_contiguous):
-            x = x.copy()  # a tensor must be able to own it
-        return x.reshape(-1, self.history, *columns.shape), single
+        Raises:
+            ValueError: for a name, shape, dtype or value that does not belong.
+        """
+        return windows(obs, self._columns, self.history)
 
     def _new_single(self) -> Single | None:
-        return Single.of(self.obs_normalizers, self.action_normalizer, self.trunk, self.head)
+        bounds = None if self.low is None or self.high is None else (self.low, self.high)
+        return Single.of(self.obs_normalizers, self.action_normalizer, self.trunk, self.head, bounds)
 
     def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
         """As in PyTorch."""

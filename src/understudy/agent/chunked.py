@@ -82,17 +82,11 @@ class Chunked:
 
     def _chunk(self, obs: Obs) -> Array:
         """[H, A], what the agent says now."""
-        agent = self.agent
-        if agent.history > 1:
+        if self.agent.history > 1:
             past = self._past
             obs = {k: np.stack([o[k] for o in past]) for k in past[0]}
-        windows, single = agent.windows(obs)
+        checked, single = self.agent.windows(obs)
         if not single:
             raise ValueError("a policy acts on one observation at a time; Agent.act takes batches")
-        if self.noise is None:
-            chunk: Array = agent.chunks(windows)[0]
-            return chunk
-        with torch.inference_mode():
-            tensors = {k: torch.from_numpy(x) for k, x in windows.items()}
-            chunk = agent.sample(tensors, self._generator, self.noise)[0].numpy()
+        chunk: Array = self.agent.chunks(checked, self.noise, self._generator)[0]
         return chunk

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from understudy.agent.normalize import Normalizer
 from understudy.episode import Array
@@ -49,7 +50,12 @@ class Single:
     """
 
     def __init__(
-        self, obs: Mapping[str, Normalizer], action: Normalizer, trunk: MLPTrunk, head: Readout
+        self,
+        obs: Mapping[str, Normalizer],
+        action: Normalizer,
+        trunk: MLPTrunk,
+        head: Readout,
+        bounds: tuple[Tensor, Tensor] | None,
     ) -> None:
         linear = (*trunk.linear, head.out)
         self._lie = [(p, p.data_ptr()) for layer in linear for p in (layer.weight, layer.bias)]
@@ -57,14 +63,22 @@ class Single:
         self._activation = _ACTIVATIONS[trunk.config.activation]
         self._inputs = [(k, obs[k].encoder()) for k in trunk.keys]
         self._answer, self._decode = head.answer, action.decoder()
+        self._bounds = None if bounds is None else (bounds[0].numpy(), bounds[1].numpy())
 
     @classmethod
-    def of(cls, obs: Mapping[str, Normalizer], action: Normalizer, trunk: Trunk, head: Head) -> Single | None:
+    def of(
+        cls,
+        obs: Mapping[str, Normalizer],
+        action: Normalizer,
+        trunk: Trunk,
+        head: Head,
+        bounds: tuple[Tensor, Tensor] | None,
+    ) -> Single | None:
         """One that stands in for these, or None where it cannot."""
         here = all(p.device.type == "cpu" for m in (trunk, head) for p in m.parameters())
         if not here or not isinstance(trunk, MLPTrunk) or not isinstance(head, Readout):
             return None
-        return cls(obs, action, trunk, head)
+        return cls(obs, action, trunk, head, bounds)
 
     @property
     def current(self) -> bool:
@@ -72,7 +86,7 @@ class Single:
         return all(p.data_ptr() == place for p, place in self._lie)
 
     def __call__(self, obs: Mapping[str, Array]) -> Array:
-        """Raw observations, name -> [1, K, d], to raw actions [H, A], not yet clipped."""
+        """Raw observations, name -> [1, K, d], to raw actions [H, A]."""
         with np.errstate(over="ignore", invalid="ignore"):  # as tensors do; the caller looks at the result
             parts = [encode(obs[k]) for k, encode in self._inputs]
             x = (parts[0] if len(parts) == 1 else np.concatenate(parts, -1)).ravel()
@@ -82,4 +96,8 @@ class Single:
                 x = self._activation(x)
             x = self._last[0] @ x
             x += self._last[1]
-            return self._decode(self._answer(x))
+            action = self._decode(self._answer(x))
+            if self._bounds is None:
+                return action
+            clipped: Array = np.minimum(np.maximum(action, self._bounds[0]), self._bounds[1])
+            return clipped

@@ -89,7 +89,7 @@ def _backend() -> str | None:
     return None
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=16)
 def _filmed(request: bytes) -> tuple[Array, ...]:
     backend = _backend()
     with tempfile.TemporaryDirectory() as folder:

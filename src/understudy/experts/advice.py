@@ -16,9 +16,20 @@ __all__ = ["ENDORSE", "SILENT", "Endorse", "NoisyExecution", "PolicyExpert", "Si
 class Bounded(Protocol):
     """What has to be known of actions to disturb them: `understudy.envs.ActionSpec` says it."""
 
-    low: Array
-    high: Array
-    n: int | None
+    @property
+    def low(self) -> Array:
+        """[A], the lower bounds."""
+        ...
+
+    @property
+    def high(self) -> Array:
+        """[A], the upper bounds."""
+        ...
+
+    @property
+    def n(self) -> int | None:
+        """The number of discrete choices, None for continuous actions."""
+        ...
 
     def settle(self, action: Any) -> Array:
         """The action clipped to the bounds."""

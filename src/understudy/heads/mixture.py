@@ -125,9 +125,8 @@ class MixtureHead(Density):
         return -joint.logsumexp(1) / mask.sum(1)
 
     def log_prob(self, tokens: Tensor, action: Tensor) -> Tensor:
-        return self._joint(
-            read(self.out, tokens), action, torch.ones(action.shape[:2], device=action.device)
-        ).logsumexp(1)
+        full = torch.ones(action.shape[:2], device=action.device)
+        return self._joint(read(self.out, tokens), action, full).logsumexp(1)
 
     def mode(self, tokens: Tensor) -> Tensor:
         """The mean of the heaviest component."""

@@ -139,8 +139,7 @@ class Learner:
         """The mean loss of a batch; its gradient is left in the buffer."""
         jitter, seed = self.config.jitter, (self.config.seed, self._step)
         if self._fused is not None:
-            rng = np.random.default_rng(seed) if jitter else None
-            return self._fused(batch, rng and (lambda shape: jitter * rng.standard_normal(shape, np.float32)))
+            return self._fused(batch, jitter, np.random.default_rng(seed) if jitter else None)
         agent, (obs, action, mask) = self._agent, _tensors(batch)
         self._grad.zero_()
         agent.train()
@@ -202,7 +201,7 @@ class Learner:
 
 
 def _tensors(batch: Batch) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-    """Copies, because memory of PyTorch's own is aligned alike in every run, and results repeat to the bit."""
+    """Copies: memory of PyTorch's own is aligned alike in every run, so that results repeat to the bit."""
     obs = {k: torch.tensor(v) for k, v in batch.obs.items()}
     return obs, torch.tensor(batch.action), torch.tensor(batch.mask)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -79,15 +80,16 @@ class Fused:
         return type(trunk) is MLPTrunk and not trunk.dropout and isinstance(agent.head, Readout) and trained
 
     @torch.no_grad()
-    def __call__(self, batch: Batch, noise: Callable[[tuple[int, ...]], Array] | None = None) -> float:
+    def __call__(self, batch: Batch, jitter: float = 0.0, rng: np.random.Generator | None = None) -> float:
         """A raw batch to its mean loss; the gradients are left in `.grad`.
 
-        `noise`, where given, makes what is added to the normalised observations, [B, K × inputs].
+        `jitter` is the standard deviation of noise from `rng` on normalised observations.
         """
         for key, encode, place in self._encoders:
             encode(batch.obs[key], out=place)
-        if noise is not None:
-            self._input.add_(torch.from_numpy(noise(tuple(self._input.shape))))
+        if rng is not None:
+            noise = rng.standard_normal(tuple(self._input.shape), np.float32)
+            self._input.add_(torch.from_numpy(noise), alpha=jitter)
         inputs = [self._input]
         *hidden, last = self._layers
         for layer, before, after in zip(hidden, self._before, self._after, strict=True):

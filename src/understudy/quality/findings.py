@@ -69,7 +69,7 @@ def about_amount(episodes: Sequence[EpisodeQuality], labelled: float) -> Iterato
 
 
 def about_columns(spans: Mapping[str, Span], saturated: Floats) -> Iterator[Finding]:
-    """Dimensions that never change, and actions at their limits: the share of steps of each that counts, [A]."""
+    """Dimensions that never change, and actions at their limits: [A], in which share of the steps."""
     for key, span in spans.items():
         flat = np.flatnonzero(span.low == span.high).tolist()
         if flat and key == "action":

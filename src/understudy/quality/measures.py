@@ -76,7 +76,7 @@ def edges_of(span: Span, bounds: tuple[ArrayLike, ArrayLike] | None) -> Edges:
 
 
 def saturated(held: Mask) -> Floats:
-    """[A], the share of all steps at an edge, where it is large enough to mean something, else 0; from [N, A].
+    """[A], the share of all steps [N, A] at an edge where it is large enough to mean something, else 0.
 
     Extremes occur once or twice in any data: it takes 10 steps and 2 % of all.
     """

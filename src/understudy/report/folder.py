@@ -115,7 +115,7 @@ def load_run(folder: Path, name: str) -> Run:
         missing=missing,
         warnings=tuple(warnings),
     )
-    _ = made.task  # a task that is no text is found now
+    text_in(facts, "task")  # whatever else names the task: one that is no text is found now
     return made
 
 
@@ -178,7 +178,7 @@ def _evaluations(folder: Path) -> dict[str, Report]:
     for name in sorted(names, key=lambda n: (_ORDER.index(n) if n in _ORDER else len(_ORDER), n)):
         file = folder / name / "report.json"
         try:
-            found[name] = Report.from_json(read_text(file))
+            found[printable(name)] = Report.from_json(read_text(file))
         except ValueError as wrong:
             raise ValueError(f"{file}: {wrong}" if str(file) not in str(wrong) else str(wrong)) from None
     return found

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from understudy.dataset import Dataset
 from understudy.episode import Episode
+from understudy.report.facts import printable
 from understudy.report.spreads import traces
 from understudy.report.svg import number, tag
 
@@ -83,7 +84,7 @@ def look(view: View | None, schema: Mapping[str, tuple[str, tuple[int, ...]]]) -
     if 1 <= reached <= 3 and wide.get("desired_goal") == reached:
         return Look("achieved_goal", tuple(range(reached)), _axes(reached), "", "desired_goal", True)
     for key in sorted(wide, key=lambda k: k != "state"):
-        return Look(key, (0,), (f"{key}[0]",), "", None, True)
+        return Look(key, (0,), (printable(f"{key}[0]"),), "", None, True)
     return None
 
 

@@ -16,10 +16,10 @@ from markupsafe import Markup
 
 from understudy.numerics import Estimate
 from understudy.report import words
-from understudy.report.facts import get, number_in
+from understudy.report.facts import get, number_in, printable
 from understudy.report.failures import Failures, failures
 from understudy.report.folder import Run
-from understudy.report.motion import Look, look, paths, still, viewer
+from understudy.report.motion import Look, Route, look, paths, still, viewer
 from understudy.report.origin import Data, data, provenance_rows, settings
 from understudy.report.results import comparisons, curves, groups, learning
 from understudy.report.strips import Strip, known_task, strips
@@ -39,6 +39,7 @@ class Motion:
     json: Markup
     still: Markup
     note: str
+    marks: str
 
 
 @dataclass(frozen=True)
@@ -110,12 +111,34 @@ def _motion(run: Run, view: Look, id: str, share: int) -> Motion | None:
         return None
     title = f"{view.labels[0] if len(view.dims) == 1 else ', '.join(view.labels)} of every episode"
     total = len(tried) + (0 if demos is None else len(demos))
-    note = f"obs[“{view.key}”]" + (f", going to obs[“{view.goal}”]" if view.goal else "")
+    note = f"obs[“{printable(view.key)}”]" + (
+        f", going to obs[“{printable(view.goal)}”]" if view.goal else ""
+    )
     if view.guessed:
         note += "; no task says what to plot, so this is a guess"
     if len(drawn) < total:
         note += f"; {number(len(drawn))} of {number(total)} episodes are drawn, failures first"
-    return Motion(id, title, embedded(viewer(view, drawn, title)), still(view, drawn, title), note)
+    return Motion(
+        id, title, embedded(viewer(view, drawn, title)), still(view, drawn, title), note, _marks(drawn)
+    )
+
+
+def _marks(drawn: Sequence[Route]) -> str:
+    """How to read the picture: only what is in it."""
+    kinds = {p.kind for p in drawn}
+    styles = ["demonstrations are dotted"] * ("demo" in kinds) + ["rollouts are lines"] * (kinds != {"demo"})
+    ends = [
+        f"a {mark} marks {what}"
+        for mark, what, there in (
+            ("disc", "the end of a success", "success" in kinds),
+            ("disc", "the end of a rollout", "rollout" in kinds),
+            ("cross", "the end of a failure", "failure" in kinds),
+            ("diamond", "a goal", any(p.goal is not None and p.kind != "demo" for p in drawn)),
+        )
+        if there
+    ]
+    text = "; ".join([", ".join(styles), ", ".join(ends)] if ends else [", ".join(styles)])
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def embedded(value: Any) -> Markup:

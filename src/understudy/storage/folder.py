@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from understudy.episode import Meta
-from understudy.storage.files import DataError, Root, guarded
+from understudy.storage.files import NOTE, DataError, Root, guarded
 from understudy.storage.layout import CHUNK, EXTRA, INFO, TASKS, Layout
 
 __all__ = ["Folder", "Info", "read_rows", "row_files"]
@@ -69,7 +69,7 @@ def read_rows(root: Root, name: str, *, stats: bool = False) -> pa.Table:
 
 def _note(table: pa.Table) -> dict[str, str] | None:
     """Column -> observation as our writer notes it in a file of episode rows; None in another tool's file."""
-    if (noted := (table.schema.metadata or {}).get(b"understudy")) is None:
+    if (noted := (table.schema.metadata or {}).get(NOTE)) is None:
         return None
     said = json.loads(noted)
     if said["version"] != 1:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from understudy.episode import Array, Episode, Meta
 from understudy.storage.columns import data_schema, to_arrow
-from understudy.storage.files import DataError
+from understudy.storage.files import NOTE, DataError
 from understudy.storage.layout import CHUNK, EXTRA, Layout
 
 __all__ = ["checksum", "data_table", "episode_rows", "task_of", "tasks_table", "write_table"]
@@ -110,7 +110,7 @@ def episode_rows(
     columns["meta/episodes/file_index"] = whole(rows % CHUNK)
     columns |= {EXTRA + name: column for name, column in _extra(layout, episodes).items()}
     note = json.dumps({"version": 1, "keys": layout.renamed()})
-    return pa.table(columns).replace_schema_metadata({"understudy": note})
+    return pa.table(columns).replace_schema_metadata({NOTE: note})
 
 
 def _extra(layout: Layout, episodes: Sequence[Episode]) -> dict[str, pa.Array]:

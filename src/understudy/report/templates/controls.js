@@ -29,7 +29,7 @@ Object.assign(Viewer.prototype, {
     this.play.addEventListener("click", () => (this.playing ? this.stop() : this.start()));
     const order = ["failure", "success", "rollout", "demo"];
     const sorted = [...this.paths].sort((a, b) => order.indexOf(a.kind) - order.indexOf(b.kind));
-    for (const p of sorted) this.choice.append(new Option(`${p.name}, ${WORDS[p.kind]}`, this.paths.indexOf(p)));
+    for (const p of sorted) this.choice.append(new Option(p.kind === "demo" ? p.name : `${p.name}, ${WORDS[p.kind]}`, this.paths.indexOf(p)));
     this.choice.addEventListener("change", () => this.pick(this.paths[this.choice.value] ?? null));
     this.root.querySelector(".reset").addEventListener("click", () => { this.home(); this.pick(null); });
     this.seek(this.longest);
@@ -91,7 +91,8 @@ Object.assign(Viewer.prototype, {
     if (!found) return;
     const far = found.distance === null ? "" : ` · ${label(+found.distance.toPrecision(3))} ${this.spec.unit} from the goal at the end`;
     const strong = Object.assign(document.createElement("strong"), { textContent: found.name });
-    this.tip.replaceChildren(strong, ` · ${WORDS[found.kind]} · ${found.steps} steps${far}`);
+    const kind = found.kind === "demo" ? "" : ` · ${WORDS[found.kind]}`;
+    this.tip.replaceChildren(strong, `${kind} · ${found.steps} steps${far}`);
     const room = this.canvas.clientWidth - this.tip.offsetWidth - 8;
     this.tip.style.left = `${clamp(x + 14, 8, Math.max(8, room))}px`;
     this.tip.style.top = `${Math.max(8, y - this.tip.offsetHeight - 12)}px`;
