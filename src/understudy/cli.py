@@ -35,7 +35,7 @@ class _Verb:
     def console(self) -> Console:
         console = Console(stderr=self.json, highlight=False)
         if not console.is_terminal:  # a file or a pipe has no width; tables should not be folded for it
-            console.width = 110
+            console.width = 120
         return console
 
 
@@ -154,11 +154,13 @@ class Report(_Verb):
     """Folders of runs."""
     out: Path = Path("report.html")
     """The file to write."""
+    films: bool = True
+    """Draw film strips of a success and a failure, where the machine can."""
 
     def run(self) -> Result:
         from understudy.report import write_report
 
-        path = write_report(list(self.runs), self.out)
+        path = write_report(list(self.runs), self.out, films=self.films)
         self.console().print(f"wrote {path}")
         return {"report": str(path), "bytes": path.stat().st_size}
 

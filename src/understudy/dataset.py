@@ -326,8 +326,8 @@ class Windows:
     """Every labelled step of a dataset, ready to be drawn in batches. A batch is one gather a column.
 
     The index is built once and takes 8 bytes a step (16 in datasets of under four million). A window starts
-    at a labelled step, so no row of a mask is all False; it never reaches into another episode: before the start the first state repeats,
-    beyond the end the last action does, masked.
+    at a labelled step, so no row of a mask is all False; it never reaches into another episode: before the
+    start the first state repeats, beyond the end the last action does, masked.
 
     Args:
         history: K >= 1, the number of states seen.

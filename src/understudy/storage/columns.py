@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from understudy.episode import Array
-from understudy.storage.files import NOTE, DataError
+from understudy.storage.files import DataError
 from understudy.storage.layout import Feature
 
 __all__ = ["arrow_type", "data_schema", "fill", "to_arrow"]
@@ -53,7 +53,7 @@ def data_schema(features: Sequence[Feature]) -> pa.Schema:
     """The schema of a data file, with what the `datasets` library wants to find beside it."""
     info = {"info": {"features": {f.name: _hugging_face(f) for f in features}}}
     fields = [pa.field(f.name, arrow_type(f)) for f in features]
-    return pa.schema(fields, metadata={"huggingface": json.dumps(info), NOTE: b"1"})
+    return pa.schema(fields, metadata={"huggingface": json.dumps(info)})
 
 
 def _encode_png(picture: Array) -> bytes:

@@ -80,7 +80,8 @@ def _wanted(opened: Folder) -> list[str]:
 def _open(opened: Folder, a: int, b: int) -> ParquetFile:
     """The data file that holds the episodes [a, b) and nothing else."""
     name = data_file(int(opened.file[a]))
-    file, rows = opened.root.parquet(name), int(opened.length[a:b].sum())
+    file = opened.root.parquet(name, plain=opened.layout.plain)
+    rows = int(opened.length[a:b].sum())
     if file.metadata.num_rows != rows:
         raise DataError(
             f"{opened.where / name} has {file.metadata.num_rows} rows, meta/episodes counts {rows}"

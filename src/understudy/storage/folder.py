@@ -13,8 +13,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from understudy.episode import Meta
-from understudy.storage.files import NOTE, DataError, Root, guarded
-from understudy.storage.layout import CHUNK, EXTRA, INFO, TASKS, Layout
+from understudy.storage.files import DataError, Root, guarded
+from understudy.storage.layout import CHUNK, EXTRA, INFO, NOTE, TASKS, Layout
 
 __all__ = ["Folder", "Info", "read_rows", "row_files"]
 

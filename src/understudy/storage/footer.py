@@ -1,8 +1,8 @@
-"""How many values a Parquet file claims to hold, read off its footer before Parquet's own reader believes it.
+"""How many values a Parquet file claims to hold, read off its footer before Parquet's reader believes it.
 
-A footer is a struct in Thrift's compact protocol: field headers with a type in the low and a step of the field's
-number in the high four bits, numbers as variable-length integers, and length-prefixed strings. Arrow's own view of
-a column's metadata is no substitute: asked about a damaged footer from Python, it ends the process.
+A footer is a struct in Thrift's compact protocol: field headers with a type in the low and a step of the
+field's number in the high four bits, numbers as variable-length integers, length-prefixed strings. Arrow's own
+view of a column's metadata is no substitute: asked about a damaged footer from Python, it ends the process.
 """
 
 from __future__ import annotations

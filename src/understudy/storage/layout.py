@@ -1,4 +1,4 @@
-"""Names and shapes of a LeRobotDataset v3.0, and how an episode's parts map onto them. Pure Python.
+"""Names and shapes of a LeRobotDataset v3.0, and how an episode's parts map onto them. No files.
 
 Our own facts stand in columns of meta/episodes whose names begin with ``understudy/``, which LeRobot passes
 over.
@@ -14,6 +14,8 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
 from understudy.episode import Episode
 from understudy.storage.files import DataError
 
@@ -24,6 +26,7 @@ __all__ = [
     "EXTRA",
     "INFO",
     "MAX_FPS",
+    "NOTE",
     "REWARD",
     "SKETCH",
     "STATS",
@@ -38,6 +41,7 @@ __all__ = [
 _VERSION = "v3.0"
 CHUNK = 1000  # files in one folder
 EXTRA = "understudy/"  # begins the names of our own columns
+NOTE = b"understudy"  # the key of our note in the Parquet metadata of a file of episode rows
 INFO, STATS, TASKS = "meta/info.json", "meta/stats.json", "meta/tasks.parquet"
 SKETCH = (
     "meta/understudy.safetensors"  # what stats.json is continued from; a cache, rebuilt where it does not fit
@@ -257,6 +261,13 @@ class Layout:
     def features(self) -> tuple[Feature, ...]:
         """All columns of a data file, in order."""
         return (*self.signals, DONE, *([SUCCESS] if self.success else []), *BOOKKEEPING)
+
+    @cached_property
+    def plain(self) -> int:
+        """Bytes that a row of a data file takes at least if nothing packs it; 0 with images, which are packed."""
+        if any(f.image for f in self.obs.values()):
+            return 0
+        return sum(f.width * np.dtype(f.dtype).itemsize for f in self.features if f.dtype != "bool")
 
     @cached_property
     def _declared(self) -> str:

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 
 from understudy.episode import Array, Episode, Meta
 from understudy.storage.columns import data_schema, to_arrow
-from understudy.storage.files import NOTE, DataError
-from understudy.storage.layout import CHUNK, EXTRA, Layout
+from understudy.storage.files import DataError
+from understudy.storage.layout import CHUNK, EXTRA, NOTE, Layout
 
 __all__ = ["checksum", "data_table", "episode_rows", "task_of", "tasks_table", "write_table"]
 

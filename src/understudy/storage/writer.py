@@ -25,7 +25,7 @@ from understudy.storage.tables import data_table, episode_rows, task_of, tasks_t
 
 __all__ = ["Writer", "append", "repair", "write"]
 
-_TAIL_ROWS = 32  # rows, or
+_TAIL_ROWS = 64  # rows, or
 _TAIL_BYTES = 256 << 10  # bytes, at which the next file of episode rows is begun
 _GROUP_EPISODES = 512  # at most so many episodes, or
 _GROUP_BYTES = 64 << 20  # so many bytes, are committed at once where many are at hand
