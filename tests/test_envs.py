@@ -430,12 +430,18 @@ class TestTheChecker:
                 super().reset()
                 return np.random.default_rng().standard_normal(2)
 
+        assert "reset takes no seed" in found(Dice(), "warning")
         messages = found(Dice(), "error")
         assert len(messages) == 1
         assert "same seed" in messages[0]
 
     def test_what_is_no_environment_is_one_finding(self) -> None:
         assert [f.severity for f in check(object())] == ["error"]
+
+        class Cart(Old):
+            action_dim = None
+
+        assert "Cart has neither action_space nor action_dim" in found(Cart(), "error")[0]
 
     def test_findings_are_sorted_and_readable(self) -> None:
         assert str(Finding("error", "a", "b")) == "error: a. b."

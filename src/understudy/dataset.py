@@ -19,7 +19,7 @@ from understudy.episode import Array, Episode, Mask, Meta, numbers
 __all__ = ["Batch", "Dataset", "Windows"]
 
 _SMALL = 1 << 22  # steps
-_CHUNK = 1 << 16  # rows handled at once where a whole column would be copied
+_CHUNK, _BYTES = 1 << 16, 64 << 20  # rows and bytes handled at once where a whole column would be copied
 
 
 class Batch(NamedTuple):
@@ -271,6 +271,8 @@ class Dataset(Sequence[Episode]):
         c = self._need()
         if key not in c.obs and key not in ("action", "label"):
             raise KeyError(f"no column {key!r}; there are {sorted(c.obs)}, 'action' and 'label'")
+        column = c.obs.get(key, c.label)
+        most = max(1, min(_CHUNK, _BYTES // max(1, column[:1].nbytes)))
         part: list[Array] = []
         rows = 0
         for i in self._rows:
@@ -281,10 +283,10 @@ class Dataset(Sequence[Episode]):
                 piece = (c.action if key == "action" else c.label)[a : a + n]
                 if key == "label" and not (spoke := c.labelled[a : a + n]).all():
                     piece = piece[spoke]
-            for at in range(0, len(piece), _CHUNK):
-                part.append(piece[at : at + _CHUNK])
+            for at in range(0, len(piece), most):
+                part.append(piece[at : at + most])
                 rows += len(part[-1])
-                if rows >= _CHUNK:
+                if rows >= most:
                     yield np.concatenate(part)
                     part, rows = [], 0
         if rows:

@@ -26,7 +26,7 @@ from understudy.train import Budget
 
 __all__ = ["demo"]
 
-BUDGET = Budget(steps=8000, validate_every=500)
+BUDGET = Budget(steps=5000, validate_every=250)
 CONFIG = bc.Config(batch=256, learning_rate=1e-3, decay=BUDGET.steps, weight_decay=1e-3)
 NETWORK = Network()
 VALIDATION = 0.1

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from understudy.envs.door import DoorEnv, UnseededWarning, adapt
+from understudy.envs.door import Adapted, DoorEnv, UnseededWarning, adapt
 from understudy.envs.spaces import ActionSpec, parts
 from understudy.episode import Array, as_obs
 
@@ -50,7 +50,7 @@ def check(
     time limit is a truncation, and what was returned is not written to afterwards. It reports dimensions that
     never change, and whether anything is said about success.
     """
-    spy = _Spy(env)
+    spy: _Spy = type(type(env).__name__, (_Spy,), {})(env)  # so that errors name the environment's class
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnseededWarning)  # it becomes a finding
         try:
@@ -60,7 +60,7 @@ def check(
         limit = min(steps, door.horizon or steps)
         plan = [(seed, 0), (seed + 1, 1), (seed, 0), (seed, 2), (seed + 2, 3)]
         runs = [_play(door, spy, s, a, limit) for s, a in plan]
-    found = [*_broken(runs), *_bounds(door.action), *_as_announced(spy), *_numbers(runs)]
+    found = [*_broken(runs), *_unseeded(door), *_bounds(door.action), *_as_announced(spy), *_numbers(runs)]
     if not any(r.error for r in runs):
         found += [*_seeds(runs), *_ends(runs, limit, door.horizon), *_success(runs), *_still(runs)]
     found += _rewritten(spy)
@@ -151,6 +151,11 @@ def _broken(runs: list[_Run]) -> Iterator[Finding]:
     for run in runs:
         if run.error:
             yield Finding("error", run.error, "Make it work for any action inside its bounds")
+
+
+def _unseeded(door: DoorEnv) -> Iterator[Finding]:
+    if isinstance(door, Adapted) and not door.seeded:
+        yield Finding("warning", "reset takes no seed", "Give reset a `seed` argument, and draw all from it")
 
 
 def _bounds(spec: ActionSpec) -> Iterator[Finding]:

@@ -120,6 +120,11 @@ class Adapted:
         assert self._reader is not None
         return {k: v.shape for k, v in self._reader.items()}
 
+    @property
+    def seeded(self) -> bool:
+        """Whether the seed given to reset reaches the environment."""
+        return self._reset.how != "none"
+
     def reset(self, *, seed: int) -> tuple[Obs, Mapping[str, Any]]:
         """Starts an episode: the first observation and information about it."""
         self._steps = 0

@@ -89,9 +89,9 @@ class FetchPickAndPlace:
         s, goal = obs["state"].astype(np.float64), obs["desired_goal"].astype(np.float64)
         block, rel, fingers = s[3:6], s[6:9], s[9:11]
         away, gap = float(np.linalg.norm(rel)), float(fingers.sum())
-        held = (1.0 - _ramp(away, 0.02, 0.03)) * (1.0 - _ramp(gap, 0.052, 0.06))
+        held = (1.0 - _ramp(away, 0.03, 0.045)) * (1.0 - _ramp(gap, 0.052, 0.06))
         height = 0.08 * _ramp(float(np.linalg.norm(rel[:2])), 0.01, 0.03)
         come = np.clip(15.0 * (rel + np.array([0.0, 0.0, height])), -1.0, 1.0)
-        carry = np.clip(8.0 * (goal - block), -1.0, 1.0)
-        grip = 2.0 * (1.0 - held) * _ramp(away, 0.01, 0.02) - 1.0
+        carry = np.clip(5.0 * (goal - block), -1.0, 1.0)
+        grip = 2.0 * (1.0 - held) * _ramp(away, 0.015, 0.03) - 1.0
         return np.append(held * carry + (1.0 - held) * come, grip).astype(np.float32)

@@ -101,7 +101,7 @@ class HeadConfig(Protocol):
 def readout(width: int, out: int) -> nn.Linear:
     """A linear map, orthogonal with gain 0.01: near zero, so that the first prediction is the mean action."""
     layer = nn.Linear(width, out)
-    if layer.weight.device.type != "meta":
+    if layer.weight.device.type != "meta":  # a description has shapes and no numbers
         nn.init.orthogonal_(layer.weight, 0.01)
     nn.init.zeros_(layer.bias)
     return layer

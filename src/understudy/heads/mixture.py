@@ -65,7 +65,8 @@ class MixtureHead(Density):
         m, size = config.components, config.components * horizon * actions
         self.out = readout(width, m + 2 * size)
         # Components that begin alike would stay alike: their means start apart, with a spread of one.
-        nn.init.normal_(self.out.bias[m : m + size])
+        if self.out.bias.device.type != "meta":  # a description has shapes and no numbers
+            nn.init.normal_(self.out.bias[m : m + size])
         nn.init.constant_(self.out.bias[m + size :], self.log_std.inverse(0.0))
 
     def _parts(self, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -79,7 +79,7 @@ class MLPTrunk(Trunk):
         self.layers = nn.ModuleList(self.linear)
         gain = 5 / 3 if config.activation == "tanh" else math.sqrt(2)
         for layer in self.linear:
-            if layer.weight.device.type != "meta":
+            if layer.weight.device.type != "meta":  # a description has shapes and no numbers
                 nn.init.orthogonal_(layer.weight, gain)
             nn.init.zeros_(layer.bias)
 

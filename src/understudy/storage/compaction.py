@@ -16,7 +16,7 @@ from pyarrow.parquet import ParquetFile
 
 from understudy.storage.files import Commit, DataError, Lock, is_temporary, sync_folder
 from understudy.storage.folder import Folder, read_rows, row_files
-from understudy.storage.layout import CHUNK, INFO, SKETCH, STATS, TASKS, data_file, meta_file
+from understudy.storage.layout import CHUNK, EXTRA, INFO, SKETCH, STATS, TASKS, data_file, meta_file
 from understudy.storage.recovery import put, recover
 from understudy.storage.tables import write_table
 
@@ -97,24 +97,29 @@ def _refuse_others(opened: Folder) -> None:
 
 def _merge(opened: Folder, groups: list[list[tuple[int, int]]], copy: Path) -> None:
     rows = pa.concat_tables([read_rows(opened.root, n, stats=True) for n in row_files(opened.root)])
-    number = np.zeros(len(rows), np.int64)
+    number, size = np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)
     with Commit(copy) as commit:
         for i, group in enumerate(groups):
-            number[group[0][0] : group[-1][1]] = i
+            those = slice(group[0][0], group[-1][1])
             tables = (
                 t for a, _ in group for t in _tables(opened.root.parquet(data_file(int(opened.file[a]))))
             )
-            commit.stage(data_file(i), partial(write_table, tables=tables, filtered=("episode_index",)))
+            number[those] = i
+            size[those] = commit.stage(
+                data_file(i), partial(write_table, tables=tables, filtered=("episode_index",))
+            )
         for i in range(0, len(rows), _FILE_EPISODES):
             part = rows.slice(i, _FILE_EPISODES)
-            where = {
-                "data/": number[i : i + len(part)],
-                "meta/episodes/": np.full(len(part), i // _FILE_EPISODES),
-            }
-            for prefix, value in where.items():
-                for name, numbers in (("chunk_index", value // CHUNK), ("file_index", value % CHUNK)):
-                    at = part.column_names.index(prefix + name)
-                    part = part.set_column(at, part.field(at), pa.array(numbers, pa.int64()))
+            here, those = np.full(len(part), i // _FILE_EPISODES), slice(i, i + len(part))
+            for name, value in (
+                ("data/chunk_index", number[those] // CHUNK),
+                ("data/file_index", number[those] % CHUNK),
+                (EXTRA + "bytes", size[those]),
+                ("meta/episodes/chunk_index", here // CHUNK),
+                ("meta/episodes/file_index", here % CHUNK),
+            ):
+                at = part.column_names.index(name)
+                part = part.set_column(at, part.field(at), pa.array(value, pa.int64()))
             commit.stage(meta_file(i // _FILE_EPISODES), partial(write_table, tables=[part]))
         for name in (TASKS, STATS, SKETCH, INFO):
             if os.path.lexists(opened.where / name):

@@ -80,8 +80,8 @@ class Commit:
         self._root = root
         self._staged: list[tuple[Path, Path]] = []
 
-    def stage(self, name: str, write: Callable[[IO[bytes]], Any]) -> None:
-        """Writes one file beside its place, by a function that is given the open file, and syncs it."""
+    def stage(self, name: str, write: Callable[[IO[bytes]], Any]) -> int:
+        """Writes one file beside its place by a function that gets it open, and syncs it. Gives its size."""
         place = self._root / name
         _make_folder(place.parent)
         temporary = place.parent / f".{place.name}{_SUFFIX}"
@@ -90,6 +90,7 @@ class Commit:
             write(file)
             file.flush()
             os.fsync(file.fileno())
+            return file.tell()
 
     def finish(self) -> None:
         """Renames all staged files into their places."""
@@ -225,11 +226,11 @@ class Root:
             file.seek(max(0, os.fstat(file.fileno()).st_size - 4))
             return file.read(4) != b"PAR1"
 
-    def parquet(self, name: str, *, plain: int = 0) -> ParquetFile:
+    def parquet(self, name: str, *, noted: int = -1) -> ParquetFile:
         """A Parquet file of the dataset, its size and checksums held against what it claims.
 
-        `plain` is what a row takes without any packing, where that is known. A file that packs no tighter, as
-        our own, cannot turn into more than it says, and is spared the closer look at its footer.
+        `noted` is the size it had when we wrote it, where we did: a file of that size is spared the closer
+        look at its footer, which takes as long as reading it.
 
         Raises:
             DataError: when it is damaged, or claims more than its bytes can hold.
@@ -246,7 +247,7 @@ class Root:
         if not 0 <= meta.num_rows <= size:  # every row has a number of its own, which takes a byte
             raise DataError(f"{self.folder / name} claims {meta.num_rows} rows in {size} bytes")
         unfolded = sum(meta.row_group(i).total_byte_size for i in range(meta.num_row_groups))
-        if not plain or unfolded < plain * meta.num_rows:
+        if size != noted:
             unfolded = max(unfolded, 4 * self._values(name, size))
         if unfolded > may_unfold(size):
             raise DataError(f"{self.folder / name} claims {unfolded} bytes of values in {size} bytes")

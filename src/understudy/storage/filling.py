@@ -80,7 +80,7 @@ def _wanted(opened: Folder) -> list[str]:
 def _open(opened: Folder, a: int, b: int) -> ParquetFile:
     """The data file that holds the episodes [a, b) and nothing else."""
     name = data_file(int(opened.file[a]))
-    file = opened.root.parquet(name, plain=opened.layout.plain)
+    file = opened.root.parquet(name, noted=int(opened.size[a]))
     rows = int(opened.length[a:b].sum())
     if file.metadata.num_rows != rows:
         raise DataError(

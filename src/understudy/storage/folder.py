@@ -86,6 +86,7 @@ class Folder:
         rows: the episode rows without statistics; None where there are none.
         length: [E], steps of each episode.
         file: [E], the number of the data file that holds it.
+        size: [E], the bytes of that file when our writer wrote it, or -1.
 
     Raises:
         DataError: when the folder is no dataset, is damaged, or contradicts itself.
@@ -110,6 +111,7 @@ class Folder:
             bare = [t.replace_schema_metadata() for t in tables]
             self.rows = pa.concat_tables(bare, promote_options="default") if bare else None
             self.length, self.file = self._numbers()
+            self.size = self._sizes()
             if counted:
                 self._count()
 
@@ -130,6 +132,13 @@ class Folder:
         if len(np.unique(number)) != 1 + np.count_nonzero(np.diff(number)):
             raise DataError(f"{self.where}/meta/episodes scatters the episodes of a data file")
         return length, number
+
+    def _sizes(self) -> NDArray[np.int64]:
+        noted = self.column("bytes", 0, len(self.length))
+        if noted is None:
+            return np.full(len(self.length), -1)
+        sizes: NDArray[np.int64] = noted.fill_null(-1).to_numpy()
+        return sizes
 
     def _count(self) -> None:
         length = self.length

@@ -14,8 +14,6 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-
 from understudy.episode import Episode
 from understudy.storage.files import DataError
 
@@ -261,13 +259,6 @@ class Layout:
     def features(self) -> tuple[Feature, ...]:
         """All columns of a data file, in order."""
         return (*self.signals, DONE, *([SUCCESS] if self.success else []), *BOOKKEEPING)
-
-    @cached_property
-    def plain(self) -> int:
-        """Bytes that a row of a data file takes at least if nothing packs it; 0 with images, which are packed."""
-        if any(f.image for f in self.obs.values()):
-            return 0
-        return sum(f.width * np.dtype(f.dtype).itemsize for f in self.features if f.dtype != "bool")
 
     @cached_property
     def _declared(self) -> str:

@@ -74,6 +74,7 @@ def episode_rows(
     number: int,
     start: int,
     data: int,
+    size: int,
     rows: int,
 ) -> pa.Table:
     """The rows of meta/episodes for consecutive episodes in one data file.
@@ -81,7 +82,8 @@ def episode_rows(
     Args:
         stats: of each episode: feature -> statistic -> value.
         number: of the first episode; start: its first global row.
-        data: the number of the data file; rows: that of the file these rows go to.
+        data: the number of the data file, and its size in bytes.
+        rows: the number of the file that these rows go to.
     """
     count = len(episodes)
     length = np.array([len(e) for e in episodes], np.int64)
@@ -109,6 +111,7 @@ def episode_rows(
     columns["meta/episodes/chunk_index"] = whole(rows // CHUNK)
     columns["meta/episodes/file_index"] = whole(rows % CHUNK)
     columns |= {EXTRA + name: column for name, column in _extra(layout, episodes).items()}
+    columns[EXTRA + "bytes"] = whole(size)
     note = json.dumps({"version": 1, "keys": layout.renamed()})
     return pa.table(columns).replace_schema_metadata({NOTE: note})
 

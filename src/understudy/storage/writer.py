@@ -11,7 +11,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -162,43 +163,35 @@ class Writer:
         texts = [task_of(e) for e in group]
         tasks = list(dict.fromkeys([*state.tasks, *texts]))
         stats = [state.statistics.add(e) for e in group]
-        full = state.tail is not None and (len(state.tail) >= _TAIL_ROWS or state.tail.nbytes >= _TAIL_BYTES)
-        rows_number = state.rows + full
-        rows = episode_rows(
-            layout,
-            group,
-            stats,
-            number=state.episodes,
-            start=state.frames,
-            data=state.data,
-            rows=rows_number,
-        )
-        if state.tail is not None and not full:
-            tail = state.tail if state.tail.schema == rows.schema else state.tail.cast(rows.schema)
-            rows = pa.concat_tables([tail, rows]).combine_chunks()
+        episodes, frames = state.statistics.episodes, state.statistics.frames
+        tail = state.tail
+        if tail is not None and (len(tail) >= _TAIL_ROWS or tail.nbytes >= _TAIL_BYTES):
+            tail = None
+        rows_number = state.rows + (tail is not state.tail)
 
-        def steps() -> Iterable[pa.Table]:
+        def steps() -> Iterator[pa.Table]:
             number, start = state.episodes, state.frames
             for episode, text in zip(group, texts, strict=True):
                 yield data_table(layout, episode, number=number, start=start, task=tasks.index(text))
                 number, start = number + 1, start + len(episode)
 
-        episodes, frames = state.statistics.episodes, state.statistics.frames
         with Commit(self._folder) as commit:
             if len(tasks) > len(state.tasks):
-                commit.stage(TASKS, lambda file: write_table(file, [tasks_table(tasks)]))
-            commit.stage(
-                data_file(state.data), lambda file: write_table(file, steps(), filtered=("episode_index",))
-            )
-            commit.stage(meta_file(rows_number), lambda file: write_table(file, [rows]))
+                commit.stage(TASKS, partial(write_table, tables=[tasks_table(tasks)]))
+            write_steps = partial(write_table, tables=steps(), filtered=("episode_index",))
+            size = commit.stage(data_file(state.data), write_steps)
+            place = {"number": state.episodes, "start": state.frames, "data": state.data}
+            rows = episode_rows(layout, group, stats, **place, size=size, rows=rows_number)
+            if tail is not None:
+                tail = tail if tail.schema == rows.schema else tail.cast(rows.schema)
+                rows = pa.concat_tables([tail, rows]).combine_chunks()
+            commit.stage(meta_file(rows_number), partial(write_table, tables=[rows]))
             due = frames >= state.measured * _STALE
             if due:
                 _stage_statistics(commit, state.statistics)
             commit.stage(INFO, put(layout.info(episodes, frames, len(tasks))))
-            if state.tail is not None and not full:
-                _keep_previous(
-                    self._folder / meta_file(rows_number), self._folder / previous(meta_file(rows_number))
-                )
+            if tail is not None:
+                _keep_previous(self._folder, meta_file(rows_number))
             commit.finish()
         measured = frames if due else state.measured
         self._state = State(
@@ -243,8 +236,9 @@ def _stage_statistics(commit: Commit, statistics: Statistics) -> None:
     commit.stage(SKETCH, statistics.save)
 
 
-def _keep_previous(newest: Path, kept: Path) -> None:
+def _keep_previous(folder: Path, rows: str) -> None:
     """A second name for the newest rows, which outlives their replacement; costs no copy."""
+    newest, kept = folder / rows, folder / previous(rows)
     second = kept.with_name(kept.name + ".tmp")
     with contextlib.suppress(OSError):  # not every file system has second names; this is a convenience
         os.link(newest, second)
