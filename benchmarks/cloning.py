@@ -35,6 +35,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "gelu": {"activation": "gelu"},
     "silu": {"activation": "silu"},
     "gelu, gaussian": {"activation": "gelu", "head": "gaussian"},
+    "gelu, gaussian, spread from the state": {"activation": "gelu", "head": "gaussian", "std": "state"},
     "gelu, mixture": {"activation": "gelu", "head": "mixture"},
     "gelu, noise 0.2 in what is executed": {"activation": "gelu", "noise": 0.2},
 }

@@ -39,3 +39,9 @@ def test_the_example_of_an_own_robot_learns_its_controller() -> None:
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert "No difference in success shown between learned and controller" in done.stdout
+
+
+def test_the_tables_of_the_pages_are_those_of_the_committed_results() -> None:
+    check = [sys.executable, str(REPO / "benchmarks" / "tables.py"), "--check"]
+    done = subprocess.run(check, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr or "run `python benchmarks/tables.py`"

@@ -1,4 +1,4 @@
-"""What is installed is what was tested: the wheel holds every module, the page's parts and the type marker."""
+"""What is installed is what was tested: the wheel holds every module, template and the type marker."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ def test_the_wheel_is_complete_and_runs_alone(tmp_path: Path) -> None:
     assert wanted <= names
     # From the wheel alone: the checkout's own package is not on the path.
     code = "import sys; sys.path.insert(0, sys.argv[1]); import understudy; "
-    code += "assert understudy.__file__.startswith(sys.argv[1]); from understudy.cli import main; main(['tasks'])"
+    code += "assert understudy.__file__.startswith(sys.argv[1]); "
+    code += "from understudy.cli import main; main(['tasks'])"
     run = [sys.executable, "-c", code, str(tmp_path / "site")]
     done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -64,9 +64,13 @@ class Network:
     of several things in the same situation: an average of them is none of them."""
     components: int = 5
     """Of the mixture."""
+    std: Literal["global", "state"] = "global"
+    """Of the Gaussian: one spread for each action dimension, or one predicted from the observation, which on
+    few demonstrations collapses onto them and spoils the mean (docs/cloning.md has figures)."""
     hidden: tuple[int, ...] = (256, 256)
     """Widths of the hidden layers."""
-    activation: Literal["relu", "tanh", "gelu", "silu"] = "relu"
+    activation: Literal["relu", "tanh", "gelu", "silu"] = "gelu"
+    """Smooth ones need fewer demonstrations (docs/cloning.md has figures)."""
     dropout: float = 0.0
     history: int = 1
     """Observations seen."""
@@ -88,7 +92,7 @@ class Network:
             return Categorical(known or 1 + max(int(part.max()) for part in data.chunks("action")))
         kinds: dict[str, HeadConfig] = {
             "deterministic": Deterministic(),
-            "gaussian": Gaussian(),
+            "gaussian": Gaussian(self.std),
             "mixture": Mixture(self.components),
         }
         return kinds[name]

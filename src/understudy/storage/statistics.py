@@ -143,22 +143,16 @@ class Numbers:
         self.sketch = Sketch(width, dtype)
 
     def add(self, rows: Array) -> dict[str, Any]:
-        """Takes in rows [n, *shape], n >= 1; gives back these rows' own statistics, quantiles exact."""
+        """Takes in rows [n, *shape], n >= 1; gives back their own moments."""
         flat = rows.reshape(len(rows), -1)
         here = Numbers(self.shape, flat.dtype)
-        pieces = []
         for at in range(0, len(flat), _ROWS):
             columns = np.array(flat[at : at + _ROWS].T, order="C")
             columns.sort(axis=1)
-            pieces.append(columns)
             here._merge(*_moments(columns))
             self.sketch.add(columns)
         self._merge(here.count, here.mean, here.spread, here.low, here.high)
-        if len(pieces) == 1:
-            return here._summary(np.stack([interpolated(pieces[0], q) for q in QUANTILES.values()]))
-        joined = np.concatenate(pieces, axis=1)
-        joined.sort(axis=1)
-        return here._summary(np.stack([interpolated(joined, q) for q in QUANTILES.values()]))
+        return here._moments() | {"count": [here.count]}
 
     def _merge(self, n: int, mean: Array, spread: Array, low: Array, high: Array) -> None:
         """Adds the moments of n other rows (Chan, Golub and LeVeque 1983, equation 2.1)."""
@@ -171,18 +165,14 @@ class Numbers:
 
     def summary(self) -> dict[str, Any]:
         """The statistics as lists of `shape`; count is [rows]."""
-        return self._summary(self.sketch.quantiles(list(QUANTILES.values())))
+        found = np.clip(self.sketch.quantiles(list(QUANTILES.values())), self.low, self.high)
+        quantiles = {k: v.reshape(self.shape).tolist() for k, v in zip(QUANTILES, found, strict=True)}
+        return self._moments() | {"count": [self.count]} | quantiles
 
-    def _summary(self, quantiles: NDArray[np.float64]) -> dict[str, Any]:
-        values = {
-            "min": self.low,
-            "max": self.high,
-            "mean": np.clip(self.mean, self.low, self.high),
-            "std": np.sqrt(self.spread / self.count),
-        }
-        values |= dict(zip(QUANTILES, np.clip(quantiles, self.low, self.high), strict=True))
-        lists = {k: v.reshape(self.shape).tolist() for k, v in values.items()}
-        return lists | {"count": [self.count]}
+    def _moments(self) -> dict[str, Any]:
+        mean = np.clip(self.mean, self.low, self.high)
+        values = {"min": self.low, "max": self.high, "mean": mean, "std": np.sqrt(self.spread / self.count)}
+        return {k: v.reshape(self.shape).tolist() for k, v in values.items()}
 
     def state(self) -> dict[str, Array]:
         """All of it as arrays, for `load`."""
@@ -215,7 +205,7 @@ class Histogram:
         self.counts = np.zeros((channels, 256), np.int64)
 
     def add(self, rows: Array) -> dict[str, Any]:
-        """Takes in rows [n, ...]; gives back the statistics of these rows alone."""
+        """Takes in rows [n, ...]; gives back their own moments."""
         here = Histogram(self.shape, channels=len(self.counts), image=self.scale != 1.0)
         for row in rows:  # one picture at a time: bincount makes 8 bytes of each
             for c, pixels in enumerate(row.reshape(-1, len(self.counts)).T):
@@ -223,7 +213,7 @@ class Histogram:
         here.frames = len(rows)
         self.frames += here.frames
         self.counts += here.counts
-        return here.summary()
+        return {k: v for k, v in here.summary().items() if k not in QUANTILES}
 
     def summary(self) -> dict[str, Any]:
         """The statistics as lists of `shape`; count is [rows]."""

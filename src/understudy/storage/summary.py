@@ -25,7 +25,10 @@ class Statistics:
         self.frames = 0
 
     def add(self, episode: Episode) -> dict[str, dict[str, Any]]:
-        """Takes in an episode and gives back its own statistics: feature -> statistic -> value."""
+        """Takes in an episode and gives back its own moments: feature -> statistic -> value.
+
+        Not its quantiles: LeRobot would average them over episodes, which gives no quantile.
+        """
         columns: dict[str, Array] = {f.name: episode.obs[k][:-1] for k, f in self._layout.obs.items()}
         columns |= {"action": episode.action, "next.reward": episode.reward}
         self.episodes += 1
