@@ -54,8 +54,8 @@ def cloning() -> str:
         rows.append(f"| {label} | " + " | ".join(cells) + " |")
     rows += [
         "",
-        f"Success from {d['demonstrations']} demonstrations, 5,000 steps, last weights, 100 validation episodes "
-        "a seed; in brackets Wilson's 95 % interval of all episodes together, which leaves out the spread "
+        f"Success from {d['demonstrations']} demonstrations, 5,000 steps, last weights, 100 episodes "
+        "(validation seeds) a seed; in brackets Wilson's 95 % interval of all episodes together, which leaves out the spread "
         "between seeds, then each seed (its own demonstrations and first weights). The head is deterministic "
         "where none is named. `python benchmarks/cloning.py --out benchmarks/results/cloning.json`.",
     ]
