@@ -54,10 +54,11 @@ def cloning() -> str:
         rows.append(f"| {label} | " + " | ".join(cells) + " |")
     rows += [
         "",
-        f"Success from {d['demonstrations']} demonstrations, 5,000 steps, last weights, 100 episodes "
-        "(validation seeds) a seed; in brackets Wilson's 95 % interval of all episodes together, which leaves out the spread "
-        "between seeds, then each seed (its own demonstrations and first weights). The head is deterministic "
-        "where none is named. `python benchmarks/cloning.py --out benchmarks/results/cloning.json`.",
+        f"Success from {d['demonstrations']} demonstrations after 5,000 steps with the last weights, on 100 "
+        "validation seeds; in brackets Wilson's 95 % interval over all episodes, which leaves out the spread "
+        "between training seeds, then each training seed, with demonstrations and first weights of its own. "
+        "The head is deterministic where none is named. "
+        "`python benchmarks/cloning.py --out benchmarks/results/cloning.json`",
     ]
     return "\n".join(rows)
 

@@ -102,11 +102,12 @@ def test_clipped_actions_are_found_with_and_without_bounds() -> None:
     for a in clipped:
         a[:, 1] = np.clip(a[:, 1], -limit, limit)
     episodes = [episode(i, action=a) for i, a in enumerate(clipped)]
-    for options in ({}, {"bounds": (-limit, limit)}):
+    for options in ({}, {"bounds": ([-9, -limit, -9], [9, limit, 9])}):
         found = inspect(Dataset(episodes), **options)
         share = float((np.abs(np.concatenate(clipped)[:, 1]) >= np.float32(limit)).mean())
-        mine = next(f for f in found.findings if "action[1]" in f.evidence)
-        assert f"{share:.1%}" in mine.evidence
+        [mine] = found.findings
+        assert (mine.kind, mine.severity) == ("saturated", "info")
+        assert f"steps: action[1] {share:.1%}" in mine.evidence
         row = next(r for r in found.rows() if r[0] == "action[1]")
         assert row[5] == f"{share:.0%} at its extremes"
     assert "saturated" not in kinds(episodes, bounds=(-9, 9))

@@ -14,7 +14,7 @@ from understudy.episode import Episode
 from understudy.experts import ENDORSE, NoisyExecution
 from understudy.numerics import wilson
 from understudy.rollout import Workers, defer, rollouts
-from understudy.storage import Writer
+from understudy.storage import Writer, compact
 
 __all__ = ["demonstrate", "record", "tracked"]
 
@@ -89,14 +89,18 @@ def record(
         raise ValueError(f"episodes is {episodes}; it must be at least 1")
     which = task(task_name)
     with Writer(out, append=append) as writer:
+        for line in writer.repaired:
+            console.print(f"repaired: {line}", markup=False)
         data = demonstrate(
             which, range(seed, seed + episodes), noise=noise, workers=workers, writer=writer, console=console
         )
-    done = sum(e.success is True for e in data)
-    rate = wilson(done, len(data))
+    compact(out)  # one file an episode is safe to write and slow to read
+    said = [won for won in data.successes if won is not None]
+    rate = wilson(sum(said), len(said)) if said else None
+    outcome = f"the expert succeeded in {sum(said)}" if said else "none says whether it succeeded"
     console.print(
-        f"recorded {len(data)} episodes ({data.steps} steps) of {which.name} in {out}; "
-        f"the expert succeeded in {done}"
+        f"recorded {len(data)} episodes ({data.steps} steps) of {which.name} in {out}; {outcome}",
+        soft_wrap=True,
     )
     return {
         "out": str(out),
@@ -105,5 +109,5 @@ def record(
         "steps": data.steps,
         "seeds": [seed, seed + episodes],
         "noise": noise,
-        "success": {"value": rate.value, "low": rate.low, "high": rate.high, "n": len(data)},
+        "success": None if rate is None else rate.summary(),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from understudy import storage
+from understudy.dataset import Dataset
 from understudy.envs import MissingExtra, task
 from understudy.envs import tasks as task_names
+from understudy.episode import Array
 from understudy.evaluate import Report, compare
 from understudy.quality import inspect
 
@@ -49,9 +52,22 @@ def tasks(console: Console) -> dict[str, Any]:
     return {"tasks": listed}
 
 
+def _bounds(data: Dataset) -> tuple[Array, Array] | None:
+    """Of the actions, where all episodes are of one built-in task that has finite ones."""
+    names = {str(facts.get("task")) for facts in data.facts}
+    if len(names) != 1 or (name := names.pop()) not in task_names():
+        return None
+    with contextlib.suppress(MissingExtra):
+        spec = task(name).action
+        if spec.bounded and data.schema["action"] == ("float32", spec.low.shape):
+            return spec.low, spec.high
+    return None
+
+
 def inspection(folder: Path, console: Console) -> dict[str, Any]:
     """What is in a dataset and what is wrong with it."""
-    found = inspect(storage.read(folder))
+    data = storage.read(folder)
+    found = inspect(data, bounds=_bounds(data))
     for line in found.lines():
         console.print(line, markup=False)
     table = Table("dimension", "min", "mean", "max", "std", "remark")

@@ -13,6 +13,7 @@ __all__ = ["about_amount", "about_columns", "about_pauses", "about_stuck", "abou
 
 _FEW = 10  # episodes
 _ODD_LENGTH = 3.0  # times longer or shorter than the median
+_OFTEN = 0.25  # of the steps at an extreme, from which saturation is more than a note
 _PAUSED = 0.3  # of an episode's steps, from which its pauses are named
 _STUCK_STEPS = 10  # that an episode has at least, for a value to count as stuck in it
 _STUCK_SHARE = 0.2  # of the episodes at most: what is still in more of them is meant to be
@@ -86,14 +87,15 @@ def about_columns(spans: Mapping[str, Span], saturated: Floats) -> Iterator[Find
                 f"{_names(key, flat)} never changes",
                 "Check that this is meant; normalisation keeps such values harmless",
             )
-    for d, share in enumerate(saturated):
-        if share > 0:
-            yield Finding(
-                "warning",
-                "saturated",
-                f"action[{d}] stands at its extremes in {share:.1%} of the steps",
-                "Check whether commands were clipped: what was meant beyond the limit is lost",
-            )
+    dims = np.flatnonzero(saturated).tolist()
+    if dims:
+        shown = ", ".join(f"action[{d}] {saturated[d]:.1%}" for d in dims[:5])
+        yield Finding(
+            "warning" if max(saturated) >= _OFTEN else "info",
+            "saturated",
+            f"actions stand at their extremes in this share of the steps: {shown}{', …' * (len(dims) > 5)}",
+            "Check whether commands were clipped: what was meant beyond a limit is lost",
+        )
 
 
 def about_twins(measured: Sequence[Measured]) -> Iterator[Finding]:
@@ -138,10 +140,11 @@ def about_pauses(episodes: Sequence[EpisodeQuality]) -> Iterator[Finding]:
     if paused:
         worst = max(paused, key=lambda i: episodes[i].measures["paused"])
         yield Finding(
-            "warning",
+            # What most episodes do is the task's nature rather than a slip.
+            "warning" if 2 * len(paused) <= len(episodes) else "info",
             "pauses",
             f"{len(paused)} episodes hardly move in {_PAUSED:.0%} or more of their steps: {_list(paused)} "
             f"(most: episode {worst}, {episodes[worst].measures['paused']:.0%})",
-            "Trim the waits; a policy that sees one state with and without motion may learn to stay",
+            "Trim the waits, unless holding still is the task: a policy shown both may learn to stay",
             paused,
         )
