@@ -66,6 +66,17 @@ def test_actions_come_back_in_raw_units(output_type: str) -> None:
     )
 
 
+def test_without_validation_the_weights_that_act_are_the_trained_ones() -> None:
+    torch.manual_seed(0)
+    demos, expert, random = linear(episodes=20)
+    cloner = BehavioralCloning(10, 4)
+    cloner.train(demos, n_epochs=15, val_split=0)
+    states = random.standard_normal((100, 10))
+    one_by_one = np.stack([cloner.get_action(s) for s in states])
+    assert np.mean((one_by_one - expert(states)) ** 2) < 0.2
+    np.testing.assert_allclose(one_by_one, cloner.get_action(states), rtol=1e-4, atol=1e-4)
+
+
 def test_the_best_weights_are_the_best_ones() -> None:
     torch.manual_seed(0)
     demos, _, _ = linear(episodes=6, steps=20)

@@ -15,6 +15,7 @@ from understudy.baselines import baseline_policies
 from understudy.envs import Task, task
 from understudy.evaluate import Report, compare, fresh_seeds
 from understudy.learn import bc
+from understudy.provenance import provenance
 from understudy.record import demonstrate
 from understudy.report import write_report
 from understudy.roles import Policy
@@ -122,6 +123,8 @@ def demo(
         "curve": curve,
         "policies": {n: r.summary() for n, r in reports.items()},
         "against_expert": {k: v for k, v in difference.summary().items() if k != "seeds"},
+        "seeds": [seeds[0], seeds[-1] + 1],
+        "provenance": provenance(),
     }
 
 
@@ -130,10 +133,8 @@ def _next(out: Path, which: Task, page: Path) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_row("look at it", f"{page}")
     table.add_row("the demonstrations", f"understudy inspect {out / 'demonstrations'}")
-    table.add_row(
-        "noise in what is executed", f"understudy record {which.name} --noise 0.2 --episodes 100 --out noisy"
-    )
-    table.add_row("another policy from it", "understudy train bc --data noisy --out noisy-run")
-    table.add_row("measure it", f"understudy evaluate noisy-run --task {which.name} --episodes 200")
-    table.add_row("is it better?", f"understudy compare noisy-run {out / 'run'}")
+    table.add_row("twice as many", f"understudy record {which.name} --episodes 200 --out more")
+    table.add_row("a policy from them", "understudy train bc --data more --out more-run")
+    table.add_row("measure it", f"understudy evaluate more-run --task {which.name} --episodes 200")
+    table.add_row("is it better?", f"understudy compare more-run {out / 'run'}")
     return table

@@ -239,6 +239,11 @@ class Agent(nn.Module):
         """
         return windows(obs, self._columns, self.history)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name in ("trunk", "head") and "_single" in self.__dict__:  # it stands in for another now
+            self._single = self._new_single()
+
     def _new_single(self) -> Single | None:
         bounds = None if self.low is None or self.high is None else (self.low, self.high)
         return Single.of(self.obs_normalizers, self.action_normalizer, self.trunk, self.head, bounds)

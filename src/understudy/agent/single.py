@@ -91,10 +91,10 @@ class Single:
             parts = [encode(obs[k]) for k, encode in self._inputs]
             x = (parts[0] if len(parts) == 1 else np.concatenate(parts, -1)).ravel()
             for weight, bias in self._hidden:
-                x = weight @ x
+                x = weight.dot(x)
                 x += bias
                 x = self._activation(x)
-            x = self._last[0] @ x
+            x = self._last[0].dot(x)
             x += self._last[1]
             action = self._decode(self._answer(x))
             if self._bounds is None:

@@ -65,10 +65,10 @@ class FetchPush:
         low = goal[2] - 0.01
         up = float(hand[2] - low)
         clear = max(_ramp(up, 0.035, 0.06), _ramp(float(np.linalg.norm(r)), 0.09, 0.12))
-        travel = clear * (block[:2] - 0.07 * line - hand[:2])
+        travel = clear * (block[:2] - 0.09 * line - hand[:2])
         push = (1.0 - _ramp(up, 0.015, 0.035)) * 0.035 * line - side
         xy = travelling * travel + (1.0 - travelling) * push
-        return _action(np.append(xy, low + 0.08 * travelling - hand[2]), 0.0)
+        return _action(np.append(xy, low + 0.10 * travelling - hand[2]), 0.0)
 
 
 @final
