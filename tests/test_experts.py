@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -178,3 +180,22 @@ def test_noise_needs_continuous_bounded_actions() -> None:
         NoisyExecution(0.1, ActionSpec.discrete(3))
     with pytest.raises(ValueError, match="infinite"):
         NoisyExecution(0.1, ActionSpec.unbounded(2))
+
+
+def test_the_docs_quote_the_committed_figures() -> None:
+    root = Path(__file__).parents[1]
+    record = json.loads((root / "benchmarks" / "results" / "experts.json").read_text())
+    rows = [
+        line
+        for line in (root / "docs" / "environments.md").read_text().splitlines()
+        if line.startswith("| `")
+    ]
+    assert len(rows) == len(record["experts"]) == len(tasks())
+    for row, (name, e) in zip(rows, record["experts"].items(), strict=True):
+        rate, total = (
+            f"{x['value']:{f}} [{x['low']:{f}}, {x['high']:{f}}]"
+            for x, f in ((e["success"], ".2f"), (e["return"], ".1f"))
+        )
+        noisy, speed = f"{e['success_with_noise']['value']:.2f}", f"{e['steps_per_cpu_second']}"
+        cells = [c.strip() for c in row.strip("|").split("|")]
+        assert [cells[0], *cells[3:]] == [f"`{name}`", rate, total, f"{e['steps']:g}", noisy, speed]
