@@ -169,3 +169,17 @@ def test_ctrl_c_leaves_a_checkpoint_that_resumes_to_the_same_weights(swings, tmp
     a, b = (load_file(run / "agent" / "weights.safetensors") for run in (whole, parts))
     assert a.keys() == b.keys()
     assert all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_the_demo_goes_all_the_way_on_a_small_scale(capsys, tmp_path) -> None:
+    size = ("--demonstrations", "3", "6", "--episodes", "8", "--workers", "1")
+    result = call(capsys, "demo", "--task", "fetch-reach", *size, "--out", tmp_path / "demo")
+    assert [c["episodes"] for c in result["curve"]] == [3, 6]
+    assert result["policies"]["expert"]["success_rate"]["value"] == 1.0
+    assert result["seeds"] == [1_000_000, 1_000_008]
+    page = (tmp_path / "demo" / "report.html").read_text()
+    assert "fetch-reach" in page
+    assert "How much data it takes" in page
+    again = refused(capsys, "demo", "--out", tmp_path / "demo")
+    assert "not empty" in again
+    assert call(capsys, "inspect", tmp_path / "demo" / "demonstrations")["episodes"] == 6
