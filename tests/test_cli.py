@@ -102,6 +102,8 @@ def test_bad_input_is_one_line_and_status_2(capsys, swings, trained, tmp_path) -
     assert "seed" in refused(capsys, "evaluate", trained, "--seed", "0", "--episodes", "3")
     assert "exists" in refused(capsys, "train", "bc", "--data", swings, "--out", trained)
     assert "evaluate" in refused(capsys, "compare", swings, trained)
+    resume = ("train", "bc", "--data", swings, "--out", trained, "--resume")
+    assert "steps is 999, but" in refused(capsys, *resume, "--steps", "999")
     assert not (tmp_path / "r").exists()
 
 

@@ -191,6 +191,7 @@ def fit_run(
     console = console or Console(quiet=True)
     if not 0 <= validation < 1:
         raise ValueError(f"validation is {validation}; it must lie in [0, 1)")
+    asked = (config, network, budget)
     if schedule == "cosine" and config.decay is None:
         config = replace(config, decay=budget.steps)
     settings = _settings(algorithm, config, network, budget, validation, successes_only)
@@ -203,6 +204,7 @@ def fit_run(
             parse(Budget, settings["budget"], "budget"),
         )
         validation, successes_only = float(settings["validation"]), bool(settings["successes_only"])
+        _nothing_else_asked(out, asked, (config, network, budget))
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out} exists and is not empty; choose another folder, or --resume the run in it")
     episodes = storage.read(data)
@@ -313,6 +315,17 @@ def _to_resume(out: Path, algorithm: str) -> tuple[dict[str, Any], dict[str, Any
         raise ValueError(f"{out} was begun with {run['algorithm']}, not {algorithm}")
     names = ("algorithm", "config", "network", "budget", "validation", "successes_only")
     return run, {k: run[k] for k in names}
+
+
+def _nothing_else_asked(out: Path, asked: tuple[Any, ...], kept: tuple[Any, ...]) -> None:
+    """Refuses a flag that a resumed run would not follow: neither its default nor the run's own."""
+    for given, own in zip(asked, kept, strict=True):
+        for name, value in vars(given).items():
+            if value not in (getattr(type(given)(), name), getattr(own, name)):
+                raise ValueError(
+                    f"{name} is {value!r}, but {out} was begun with {getattr(own, name)!r}; --resume goes on "
+                    "with the run's own settings, so leave it out"
+                )
 
 
 def open_run(folder: Path) -> dict[str, Any]:
