@@ -252,3 +252,4 @@ def test_every_baseline_has_its_name_travels_and_is_deterministic(data):
 
 def test_no_random_baseline_where_actions_have_no_bounds(data):
     assert list(baseline_policies(data, ActionSpec.unbounded(3))) == ["zero", "replay", "nearest-neighbour"]
+    assert list(baseline_policies(None, ActionSpec.unbounded(3))) == ["zero"]

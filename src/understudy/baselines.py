@@ -167,13 +167,15 @@ class NearestNeighbour:
 
 
 def baseline_policies(
-    demonstrations: Dataset, action: ActionSpec, expert: Policy | None = None
+    demonstrations: Dataset | None, action: ActionSpec, expert: Policy | None = None
 ) -> dict[str, Policy]:
     """What is printed beside every policy: "expert" where there is one, "random" where actions are bounded,
-    "zero", "replay" and "nearest-neighbour"."""
+    "zero", and where the demonstrations are at hand "replay" and "nearest-neighbour"."""
     named: dict[str, Policy] = {} if expert is None else {"expert": expert}
     listed: list[Any] = [RandomPolicy(action)] if action.bounded else []
-    listed += [ZeroPolicy(action), Replay(demonstrations), NearestNeighbour(demonstrations)]
+    listed.append(ZeroPolicy(action))
+    if demonstrations is not None:
+        listed += [Replay(demonstrations), NearestNeighbour(demonstrations)]
     return named | {policy.name: policy for policy in listed}
 
 

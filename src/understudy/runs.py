@@ -24,7 +24,7 @@ from rich.table import Table
 
 from understudy import storage
 from understudy.agent import Agent, Chunked, load
-from understudy.baselines import RandomPolicy, ZeroPolicy, baseline_policies
+from understudy.baselines import baseline_policies
 from understudy.dataset import Dataset
 from understudy.envs import Task, UnknownTask
 from understudy.envs import task as find_task
@@ -354,18 +354,16 @@ def measure(
     run: Path | None = None,
     workers: int | Workers = 1,
     console: Console | None = None,
-    reference: Report | None = None,
 ) -> dict[str, Report]:
     """Evaluates each policy on the same seeds, writing into `run` where there is one.
 
-    The expert, when it is among the policies, goes first, and the others are measured against its path; else
-    `reference` gives the path.
+    The expert, when it is among the policies, goes first, and the others are measured against its path.
     """
     console = console or Console(quiet=True)
     reports: dict[str, Report] = {}
     for name in sorted(policies, key=lambda n: n != "expert"):
         bar = tracked(console, f"evaluate {name}", len(seeds))
-        expert = reports.get("expert", reference)
+        expert = reports.get("expert")
         with bar:
             reports[name] = evaluate(
                 policies[name],
@@ -443,7 +441,7 @@ def evaluate_run(
     policies: dict[str, Policy] = {POLICY: chunked}
     if baselines:
         expert = None if which.expert is None else which.expert()
-        policies |= _baselines(data, which, expert)
+        policies |= baseline_policies(data, which.action, expert)
         if expert is None:
             console.print(f"without the expert: {which.name} has none")
         if why is not None:
@@ -465,15 +463,6 @@ def evaluate_run(
         console.print(str(difference))
         result["against_expert"] = {k: v for k, v in difference.summary().items() if k != "seeds"}
     return result
-
-
-def _baselines(data: Dataset | None, which: Task, expert: Policy | None) -> dict[str, Policy]:
-    if data is not None:
-        return baseline_policies(data, which.action, expert)
-    named: dict[str, Policy] = {} if expert is None else {"expert": expert}
-    if which.action.bounded:
-        named["random"] = RandomPolicy(which.action)
-    return named | {"zero": ZeroPolicy(which.action)}
 
 
 def _brief(report: Report) -> dict[str, Any]:

@@ -13,6 +13,7 @@ the chapter's own definitions do not do what their descriptions say, these do:
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
@@ -37,7 +38,7 @@ from understudy.heads import (
 )
 from understudy.learn import bc
 from understudy.nets import MLP
-from understudy.runtime import tuned
+from understudy.train import Budget, train
 
 __all__ = ["BCPolicy", "BehavioralCloning", "Demonstration", "DemonstrationDataset"]
 
@@ -242,27 +243,26 @@ class BehavioralCloning:
             batch=min(batch_size, fit.steps), learning_rate=self.lr, weight_decay=self.weight_decay
         )
         learner = bc.Learner(self.agent, fit, config)
-        best, best_weights, worse = math.inf, None, 0
-        with tuned():
-            for epoch in range(n_epochs):
-                steps = math.ceil(fit.steps / config.batch)
-                self.train_losses.append(sum(learner.step()["loss"] for _ in range(steps)) / steps)
-                line = f"Epoch {epoch + 1}: Train Loss = {self.train_losses[-1]:.4f}"
-                if held:
-                    loss = learner.validation_loss(val)
-                    self.val_losses.append(loss)
-                    line += f", Val Loss = {loss:.4f}"
-                    worse = worse + 1
-                    if loss < best:
-                        best, worse = loss, 0
-                        best_weights = {k: v.clone() for k, v in self.agent.state_dict().items()}
-                    if worse >= early_stopping:
-                        print(f"Early stopping at epoch {epoch + 1}")
-                        break
-                if (epoch + 1) % 10 == 0:
-                    print(line)
-        if best_weights is not None:
-            self.agent.load_state_dict(best_weights)
+        epoch = math.ceil(fit.steps / config.batch)
+        outcome = train(
+            learner,
+            Budget(n_epochs * epoch, validate_every=epoch, patience=early_stopping if held else None),
+            validate=(lambda _: learner.validation_loss(val)) if held else None,
+            progress=sys.stderr.isatty(),
+        )
+        if outcome.stopped == "interrupted":
+            raise KeyboardInterrupt
+        for number, line in enumerate(outcome.metrics, 1):
+            self.train_losses.append(line["loss"])
+            words = f"Epoch {number}: Train Loss = {line['loss']:.4f}"
+            if held:
+                self.val_losses.append(line["validation"])
+                words += f", Val Loss = {line['validation']:.4f}"
+            if number % 10 == 0:
+                print(words)
+        if outcome.stopped == "patience":
+            print(f"Early stopping at epoch {len(outcome.metrics)}")
+        best = math.inf if outcome.best is None else outcome.best
         return {"train_losses": self.train_losses, "val_losses": self.val_losses, "best_val_loss": best}
 
     def get_action(self, state: NDArray[Any]) -> NDArray[Any]:
