@@ -213,3 +213,28 @@ def test_fingerprints_tell_one_changed_bit() -> None:
     action[1, 0] = np.nextafter(action[1, 0], np.float32(9))
     changed = Episode(one.obs, action, one.label, one.labelled, one.reward, meta=one.meta)
     assert Dataset([changed]).fingerprint() != Dataset([one]).fingerprint()
+
+
+def test_measured_times_are_kept_and_checked() -> None:
+    when = np.array([0.0, 0.02, 0.02, 0.061])
+    e = Episode.demonstration(np.zeros((4, 2)), np.zeros((3, 1)), time=when)
+    assert e.time is not None
+    assert e.time.dtype == np.float64
+    assert not e.time.flags.writeable
+    bare = Episode.demonstration(np.zeros((4, 2)), np.zeros((3, 1)))
+    assert e != bare
+    assert pickle.loads(pickle.dumps(e)) == e
+    data = Dataset([bare, e])
+    assert data[1] == e
+    assert data[0].time is None
+    assert data.fingerprint() != Dataset([bare, bare]).fingerprint()
+    for wrong, rule in (
+        ([0, 1, 2], "4 numbers"),
+        ([0, 1, 0.5, 2], "goes back from 1.0 to 0.5 at step 2"),
+        ([0, 1, np.nan, 2], "nan at step 2"),
+        (["a", "b", "c", "d"], "4 numbers"),
+    ):
+        with pytest.raises(ValueError, match=rule):
+            Episode.demonstration(np.zeros((4, 2)), np.zeros((3, 1)), time=wrong)
+    with pytest.raises(ValueError, match="goes back"):
+        Dataset.from_columns({"state": np.zeros((4, 2))}, np.zeros((3, 1)), [3], time=[when[::-1]])

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from understudy.episode import Array, Episode, Mask, Meta, numbers
+from understudy.episode import Array, Episode, Mask, Meta, numbers, times_of
 
 __all__ = ["Batch", "Dataset", "Windows"]
 
@@ -45,6 +45,7 @@ class _Columns:
     terminated: Mask
     success: tuple[bool | None, ...]
     meta: tuple[Meta, ...]
+    time: tuple[Array | None, ...]
 
 
 def _schema(e: Episode) -> dict[str, tuple[str, tuple[int, ...]]]:
@@ -83,6 +84,7 @@ def _columns(episodes: Sequence[Episode]) -> _Columns:
         terminated=np.array([e.terminated for e in episodes], np.bool_),
         success=tuple(e.success for e in episodes),
         meta=tuple(e.meta for e in episodes),
+        time=tuple(e.time for e in episodes),
     )
 
 
@@ -123,6 +125,7 @@ class Dataset(Sequence[Episode]):
         terminated: ArrayLike | None = None,
         success: Sequence[bool | None] | None = None,
         meta: Sequence[Meta] | None = None,
+        time: Sequence[Array | None] | None = None,
     ) -> Dataset:
         """A dataset over columns that are already joined, without a copy where they are in canonical form.
 
@@ -130,6 +133,7 @@ class Dataset(Sequence[Episode]):
             obs: name -> [sum(T_i + 1), ...], each episode's states in turn.
             action: [sum(T_i), A]. label, labelled and reward likewise; without a label the action is it.
             length: [E], the T_i.
+            time: [E], each None or [T_i + 1] seconds.
         """
         lengths = np.asarray(length, np.int64)
         steps, count = int(lengths.sum()), len(lengths)
@@ -168,11 +172,16 @@ class Dataset(Sequence[Episode]):
             terminated=np.zeros(count, np.bool_) if terminated is None else np.asarray(terminated, np.bool_),
             success=(None,) * count if success is None else tuple(success),
             meta=({},) * count if meta is None else tuple(MappingProxyType(dict(m)) for m in meta),
+            time=(None,) * count
+            if time is None
+            else tuple(
+                None if t is None else times_of(t, int(n)) for t, n in zip(time, lengths, strict=True)
+            ),
         )
         made._rows = np.arange(count)
         c = made._columns
-        if not len(c.terminated) == len(c.success) == len(c.meta) == count:
-            raise ValueError(f"terminated, success and meta must each have {count} entries, one an episode")
+        if not len(c.terminated) == len(c.success) == len(c.meta) == len(c.time) == count:
+            raise ValueError(f"terminated, success, meta and time must have {count} entries, one an episode")
         return made
 
     def _need(self) -> _Columns:
@@ -199,6 +208,7 @@ class Dataset(Sequence[Episode]):
             bool(c.terminated[i]),
             c.success[i],
             c.meta[i],
+            c.time[i],
         )
 
     def __len__(self) -> int:
@@ -314,6 +324,8 @@ class Dataset(Sequence[Episode]):
                 digest.update(e.obs[k].data)
             for column in (e.action, e.label, e.labelled, e.reward):
                 digest.update(column.data)
+            if e.time is not None:
+                digest.update(e.time.data)
         return digest.hexdigest()
 
 

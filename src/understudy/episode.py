@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Array", "Episode", "Mask", "Meta", "Obs", "as_obs"]
+__all__ = ["Array", "Episode", "Mask", "Meta", "Obs", "as_obs", "times_of"]
 
 Array: TypeAlias = NDArray[Any]
 Mask: TypeAlias = NDArray[np.bool_]
@@ -86,6 +86,23 @@ def numbers(name: str, value: ArrayLike, *, integers: bool) -> Array:
     return y
 
 
+def times_of(time: ArrayLike, steps: int) -> Array:
+    """Measured times in their canonical form: float64, which holds microseconds of the Unix clock."""
+    t = np.asarray(time)
+    if t.dtype.kind not in "fiu" or t.shape != (steps + 1,):
+        raise ValueError(
+            f"time is {t.dtype}{list(t.shape)}; with {steps} actions it must be {steps + 1} numbers of "
+            "seconds, one an observation"
+        )
+    t = _frozen(t.astype(np.float64, copy=False))
+    if not np.isfinite(t).all():
+        raise ValueError(f"time is {t[~np.isfinite(t)][0]} at {_where(~np.isfinite(t))}; it must be finite")
+    if (back := np.diff(t) < 0).any():
+        i = int(np.argmax(back))
+        raise ValueError(f"time goes back from {t[i]} to {t[i + 1]} at step {i + 1}; it may only grow")
+    return t
+
+
 @dataclass(frozen=True, eq=False)
 class Episode:
     """One run from reset to end, never changed after it is made.
@@ -102,6 +119,8 @@ class Episode:
         terminated: whether the task ended the episode.
         success: whether the task was done; None where nobody can say.
         meta: facts such as task, operator, seed and source.
+        time: [T + 1] seconds, when each observation was measured on the recorder's own clock, never
+            decreasing; None where nobody measured.
 
     Raises:
         ValueError: when lengths disagree, a value is not finite, or there are no steps.
@@ -120,6 +139,7 @@ class Episode:
     terminated: bool = False
     success: bool | None = None
     meta: Meta = field(default_factory=dict)
+    time: Array | None = None
 
     def __post_init__(self) -> None:
         action = numbers("action", self.action, integers=True)
@@ -167,6 +187,7 @@ class Episode:
             if not isinstance(name_, str) or not isinstance(fact, str | int | float):
                 raise TypeError(f"meta[{name_!r}] is {type(fact).__name__}; facts are str, int or float")
         put = object.__setattr__
+        put(self, "time", None if self.time is None else times_of(self.time, steps))
         put(self, "obs", MappingProxyType(obs))
         put(self, "action", action)
         put(self, "label", label)
@@ -185,6 +206,10 @@ class Episode:
             return NotImplemented
         pairs = [(self.action, other.action), (self.label, other.label), (self.labelled, other.labelled)]
         pairs += [(self.reward, other.reward)]
+        if (self.time is None) != (other.time is None):
+            return False
+        if self.time is not None and other.time is not None:
+            pairs += [(self.time, other.time)]
         if self.obs.keys() != other.obs.keys():
             return False
         pairs += [(self.obs[k], other.obs[k]) for k in self.obs]
@@ -197,7 +222,7 @@ class Episode:
     def __reduce__(self) -> tuple[Any, ...]:
         # A mapping proxy does not travel between processes; its contents do.
         label = self.action if self.label is self.action else self.label
-        rest = (self.labelled, self.reward, self.terminated, self.success, dict(self.meta))
+        rest = (self.labelled, self.reward, self.terminated, self.success, dict(self.meta), self.time)
         return _rebuild, (dict(self.obs), self.action, None if label is self.action else label, *rest)
 
     @property
@@ -215,6 +240,7 @@ class Episode:
         terminated: bool = False,
         success: bool | None = None,
         meta: Meta | None = None,
+        time: ArrayLike | None = None,
     ) -> Episode:
         """An episode in which the expert did everything: every executed action is its own label.
 
@@ -229,7 +255,8 @@ class Episode:
         states = {k: v[:, None] if v.ndim == 1 else v for k, v in states.items()}
         states = {k: np.concatenate([v, v[-1:]]) if 0 < len(v) == steps else v for k, v in states.items()}
         paid = np.zeros(steps, np.float32) if reward is None else np.asarray(reward)
-        return cls(states, acted, acted, np.ones(steps, np.bool_), paid, terminated, success, meta or {})
+        spoke, when = np.ones(steps, np.bool_), None if time is None else np.asarray(time)
+        return cls(states, acted, acted, spoke, paid, terminated, success, meta or {}, when)
 
 
 def _rebuild(obs: dict[str, Array], action: Array, label: Array | None, *rest: Any) -> Episode:

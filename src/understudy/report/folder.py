@@ -244,7 +244,7 @@ def _read(folder: Path) -> Dataset:
 def _without(e: Episode, kept: set[str]) -> Episode:
     # An episode needs an observation: where all are pictures, the steps are counted instead.
     obs = {k: e.obs[k].copy() for k in sorted(kept)} or {"step": np.arange(len(e) + 1.0)[:, None]}
-    return Episode(obs, e.action, e.label, e.labelled, e.reward, e.terminated, e.success, e.meta)
+    return Episode(obs, e.action, e.label, e.labelled, e.reward, e.terminated, e.success, e.meta, e.time)
 
 
 def names(folders: Sequence[Path]) -> list[str]:

@@ -100,10 +100,11 @@ def load(opened: Folder, a: int, b: int, *, verify: bool = True) -> Dataset:
         label, labelled = _labels(opened, a, b, into)
         terminated, success = _outcomes(opened, a, b, into)
         facts = opened.facts(a, b)
+        times = _times(opened, a, b)
     if verify:
         spoke = np.ones(steps, np.bool_) if labelled is None else labelled
         said = into.action if label is None else label
-        _verify(opened, a, b, into, said, spoke, terminated, success, facts)
+        _verify(opened, a, b, into, said, spoke, terminated, success, facts, times)
     with guarded(opened.where):
         return Dataset.from_columns(
             into.obs,
@@ -115,6 +116,7 @@ def load(opened: Folder, a: int, b: int, *, verify: bool = True) -> Dataset:
             terminated=terminated,
             success=success,
             meta=facts,
+            time=times,
         )
 
 
@@ -162,6 +164,14 @@ def _outcomes(opened: Folder, a: int, b: int, into: Columns) -> tuple[Mask, list
     return terminated, known
 
 
+def _times(opened: Folder, a: int, b: int) -> list[Array | None]:
+    """The measured times of each episode's observations; None where nobody measured."""
+    noted = opened.column("time", a, b)
+    if noted is None:
+        return [None] * (b - a)
+    return [row.values.to_numpy() if row.is_valid else None for row in noted]
+
+
 def _verify(
     opened: Folder,
     a: int,
@@ -172,6 +182,7 @@ def _verify(
     terminated: Mask,
     success: list[bool | None],
     facts: list[Meta],
+    times: list[Array | None],
 ) -> None:
     """Holds each episode that our writer recorded against its checksum."""
     if (noted := opened.column("crc32", a, b)) is None:
@@ -189,6 +200,7 @@ def _verify(
             bool(terminated[i]),
             success[i],
             facts[i],
+            times[i],
         )
         if want is not None and want != have:
             raise DataError(

@@ -132,12 +132,13 @@ def _extra(layout: Layout, episodes: Sequence[Episode]) -> dict[str, pa.Array]:
         "crc32": pa.array([_crc(e) for e in episodes], pa.int64()),
         "label": pa.array(labels, pa.list_(value)),
         "labelled": pa.array(spoken, pa.list_(pa.bool_())),
+        "time": pa.array([e.time for e in episodes], pa.list_(pa.float64())),
         **finals,
     }
 
 
 def _crc(e: Episode) -> int:
-    return checksum(e.obs, e.action, e.label, e.labelled, e.reward, e.terminated, e.success, e.meta)
+    return checksum(e.obs, e.action, e.label, e.labelled, e.reward, e.terminated, e.success, e.meta, e.time)
 
 
 def _same(a: Array, b: Array) -> bool:
@@ -153,13 +154,14 @@ def checksum(
     terminated: bool,
     success: bool | None,
     meta: Meta,
+    time: Array | None,
 ) -> int:
     """CRC-32 of all that an episode is, names included, to hold what is read against what was recorded."""
     facts = [sorted(obs), terminated, success, json.dumps(dict(meta), sort_keys=True)]
     crc = zlib.crc32(repr(facts).encode())
     for part in (*(obs[k] for k in sorted(obs)), action, label, labelled, reward):
         crc = zlib.crc32(part.data, crc)
-    return crc
+    return crc if time is None else zlib.crc32(time.data, crc)
 
 
 def tasks_table(tasks: Sequence[str]) -> pa.Table:

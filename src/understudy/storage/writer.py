@@ -183,8 +183,11 @@ class Writer:
             place = {"number": state.episodes, "start": state.frames, "data": state.data}
             rows = episode_rows(layout, group, stats, **place, size=size, rows=rows_number)
             if tail is not None:
-                tail = tail if tail.schema == rows.schema else tail.cast(rows.schema)
-                rows = pa.concat_tables([tail, rows]).combine_chunks()
+                if tail.column_names == rows.column_names and tail.schema != rows.schema:
+                    tail = tail.cast(rows.schema)
+                # An older writer's rows may lack a column, which is then empty there.
+                rows = pa.concat_tables([rows.slice(0, 0), tail, rows], promote_options="default")
+                rows = rows.combine_chunks()
             commit.stage(meta_file(rows_number), partial(write_table, tables=[rows]))
             due = frames >= state.measured * _STALE
             if due:
