@@ -679,3 +679,13 @@ class TestFilm:
             film(dataclasses.replace(task("pendulum"), film=None), 0, np.zeros((1, 1)))
         with pytest.raises(ValueError, match="count 0"):
             film(task("pendulum"), 0, np.zeros((1, 1)), count=0)
+
+
+@pytest.mark.parametrize("name", tasks())
+def test_a_task_says_how_many_steps_are_a_second_of_its_world(name: str) -> None:
+    env = task(name).make()
+    raw = env
+    while (inner := getattr(raw, "raw", None) or getattr(raw, "env", None)) is not None:
+        raw = inner
+    step = getattr(raw.unwrapped, "dt", None) or 1 / raw.unwrapped.metadata["render_fps"]
+    assert task(name).fps == pytest.approx(1 / step)

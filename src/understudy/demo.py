@@ -61,7 +61,7 @@ def demo(
     data_folder, run_folder = out / "demonstrations", out / "run"
     with Workers(workers) as pool:
         console.rule(f"1  record {sizes[-1]} demonstrations of {which.name}")
-        with Writer(data_folder) as writer:
+        with Writer(data_folder, fps=which.fps) as writer:
             demonstrate(which, range(sizes[-1]), workers=pool, writer=writer, console=console)
         data = storage.read(data_folder)
         console.print(f"{len(data)} episodes, {data.steps} steps, {sum(map(bool, data.successes))} successes")

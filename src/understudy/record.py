@@ -88,7 +88,7 @@ def record(
     if episodes < 1:
         raise ValueError(f"episodes is {episodes}; it must be at least 1")
     which = task(task_name)
-    with Writer(out, append=append) as writer:
+    with Writer(out, append=append, fps=which.fps) as writer:
         for line in writer.repaired:
             console.print(f"repaired: {line}", markup=False)
         data = demonstrate(

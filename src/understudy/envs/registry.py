@@ -68,6 +68,7 @@ class Task:
         expert: makes a scripted policy that can do it, None where there is none.
         view: what to plot; None where nothing in the state is a place.
         angles: observation name -> the dims that are raw angles in radians, which jump at ±π.
+        fps: control steps in a second of the simulated world; None where nobody says.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Task:
     view: View | None = None
     angles: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     film: Callable[[], DoorEnv] | None = None
+    fps: int | None = None
 
 
 def tasks() -> tuple[str, ...]:
@@ -188,7 +190,7 @@ def _fetch(name: str, id: str, what: str, summary: str, expert: Callable[[], Pol
     make = partial(_make_fetch, name, id)
     return Task(
         name, summary, make, 50, fetch.shapes(block=block), fetch.ACTION, _NEAR.format(what), expert, _BLOCK,
-        {"state": (11, 12, 13)} if block else {}, partial(_make_fetch, name, id, "rgb_array"),
+        {"state": (11, 12, 13)} if block else {}, partial(_make_fetch, name, id, "rgb_array"), 25,
     )  # fmt: skip
 
 
@@ -213,6 +215,7 @@ _TASKS: dict[str, Task] = {
             success="the pendulum is within 0.2 rad of upright at each of the last 20 of 200 steps",
             expert=PendulumExpert,
             view=View("state", (0, 1), ("cos θ (up)", "sin θ"), ""),
+            fps=20,
         ),
         _judged(
             "lunar-lander-continuous",
@@ -226,6 +229,7 @@ _TASKS: dict[str, Task] = {
             success="the episode's return is 200 or more",
             expert=LunarLanderExpert,
             view=View("state", (0, 1), ("x", "y"), "half a screen"),
+            fps=50,
             angles={"state": (4,)},
         ),
         _judged(
@@ -239,6 +243,7 @@ _TASKS: dict[str, Task] = {
             success="the fingertip is within 1 cm of the target after 50 steps",
             expert=ReacherExpert,
             view=View("state", (8, 9), ("x to the target", "y to the target"), "m"),
+            fps=50,
         ),
         _fetch(
             "fetch-reach",
