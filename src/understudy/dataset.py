@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from types import MappingProxyType
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple, cast, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from understudy.episode import Array, Episode, Mask, Meta, numbers, times_of
+from understudy.frames import join, lazy, pieces, row_bytes, view
 
 __all__ = ["Batch", "Dataset", "Windows"]
 
@@ -47,6 +48,21 @@ class _Columns:
     meta: tuple[Meta, ...]
     time: tuple[Array | None, ...]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A mapping proxy does not travel between processes; its contents do. A shared label stays shared.
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        values |= {"obs": dict(self.obs), "meta": tuple(dict(m) for m in self.meta)}
+        return _rebuild, (values | {"label": None if self.label is self.action else self.label},)
+
+
+def _rebuild(values: dict[str, Any]) -> _Columns:
+    values |= {"label": values["action"] if values["label"] is None else values["label"]}
+    for array in (*values["obs"].values(), *(values[k] for k in ("action", "label", "labelled", "reward"))):
+        if not lazy(array):
+            array.flags.writeable = False
+    proxies = {"obs": MappingProxyType(values["obs"]), "meta": tuple(map(MappingProxyType, values["meta"]))}
+    return _Columns(**values | proxies)
+
 
 def _schema(e: Episode) -> dict[str, tuple[str, tuple[int, ...]]]:
     return {k: (str(v.dtype), v.shape[1:]) for k, v in e.obs.items()} | {
@@ -55,6 +71,8 @@ def _schema(e: Episode) -> dict[str, tuple[str, tuple[int, ...]]]:
 
 
 def _join(parts: Sequence[Array]) -> Array:
+    if any(lazy(p) for p in parts):
+        return cast(Array, join(parts))
     out: Array = np.concatenate(parts) if len(parts) > 1 else parts[0]
     out.flags.writeable = False
     return out
@@ -96,7 +114,8 @@ class Dataset(Sequence[Episode]):
     """An immutable sequence of episodes, columnar inside; growth makes a new value.
 
     A slice, a selection or a split shares the columns of its source: nothing is copied. Indexing gives an
-    Episode whose arrays are read-only views.
+    Episode whose arrays are read-only views. Pictures that are `Frames` stay on disk through all of this:
+    only `windows(...).batch` and `chunks` decode, and only what they give back.
 
     Raises:
         ValueError: when two episodes differ in observation names, shapes or dtypes, or action width.
@@ -130,7 +149,7 @@ class Dataset(Sequence[Episode]):
         """A dataset over columns that are already joined, without a copy where they are in canonical form.
 
         Args:
-            obs: name -> [sum(T_i + 1), ...], each episode's states in turn.
+            obs: name -> [sum(T_i + 1), ...], each episode's states in turn; pictures may be `Frames`.
             action: [sum(T_i), A]. label, labelled and reward likewise; without a label the action is it.
             length: [E], the T_i.
             time: [E], each None or [T_i + 1] seconds.
@@ -200,7 +219,7 @@ class Dataset(Sequence[Episode]):
         a, n = int(c.first[i]), int(c.length[i])
         action = c.action[a : a + n]
         return Episode(
-            {k: v[a + i : a + i + n + 1] for k, v in c.obs.items()},
+            {k: view(v, a + i, a + i + n + 1) for k, v in c.obs.items()},
             action,
             action if c.label is c.action else c.label[a : a + n],
             c.labelled[a : a + n],
@@ -282,13 +301,13 @@ class Dataset(Sequence[Episode]):
         if key not in c.obs and key not in ("action", "label"):
             raise KeyError(f"no column {key!r}; there are {sorted(c.obs)}, 'action' and 'label'")
         column = c.obs.get(key, c.label)
-        most = max(1, min(_CHUNK, _BYTES // max(1, column[:1].nbytes)))
+        most = max(1, min(_CHUNK, _BYTES // max(1, row_bytes(column))))
         part: list[Array] = []
         rows = 0
         for i in self._rows:
             a, n = int(c.first[i]), int(c.length[i])
             if key in c.obs:
-                piece = c.obs[key][a + i : a + i + n + 1]
+                piece = view(c.obs[key], a + i, a + i + n + 1)
             else:
                 piece = (c.action if key == "action" else c.label)[a : a + n]
                 if key == "label" and not (spoke := c.labelled[a : a + n]).all():
@@ -321,7 +340,8 @@ class Dataset(Sequence[Episode]):
             )
             digest.update(repr(facts).encode())
             for k in sorted(e.obs):
-                digest.update(e.obs[k].data)
+                for piece in pieces(e.obs[k]):
+                    digest.update(piece.data)
             for column in (e.action, e.label, e.labelled, e.reward):
                 digest.update(column.data)
             if e.time is not None:
@@ -331,6 +351,8 @@ class Dataset(Sequence[Episode]):
 
 def _frozen_in_place(x: Array) -> Array:
     """Contiguous and read-only without a copy where possible: the caller hands the array over."""
+    if lazy(x):
+        return cast(Array, x)
     out: Array = np.ascontiguousarray(x)
     out.flags.writeable = False
     return out

@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from understudy.frames import equal, join, lazy, view
 
 __all__ = ["Array", "Episode", "Mask", "Meta", "Obs", "as_obs", "times_of"]
 
@@ -51,6 +53,8 @@ def as_obs(obs: object) -> dict[str, Any]:
 
 def _frozen(x: Array) -> Array:
     """A contiguous array that nobody can write to: a copy, unless it is already one."""
+    if lazy(x):  # nobody can write to those
+        return cast(Array, x)
     if x.flags.writeable or not x.flags.c_contiguous:
         x = np.array(x, order="C")
         x.flags.writeable = False
@@ -64,7 +68,12 @@ def _where(bad: Mask) -> str:
 
 
 def numbers(name: str, value: ArrayLike, *, integers: bool) -> Array:
-    """One column in its canonical form: float32, or uint8 for images, or int64 where `integers` may stay."""
+    """One column in its canonical form: float32, or uint8 for images, or int64 where `integers` may stay.
+
+    Frames stay what they are.
+    """
+    if lazy(value):
+        return cast(Array, value)
     x = np.asarray(value)
     if x.dtype.kind not in "fiub":
         raise TypeError(f"{name} has dtype {x.dtype}; numbers are needed")
@@ -111,7 +120,8 @@ class Episode:
     truncation: `terminated` is true only where the task itself ended.
 
     Args:
-        obs: name -> [T + 1, ...]; the state after the last action is kept.
+        obs: name -> [T + 1, ...]; the state after the last action is kept. Pictures may be `Frames`, which
+            are decoded when asked for: index them, or `take`, but do not make one array of them all.
         action: [T, A], what was executed.
         label: [T, A], what the expert says should have been executed; rows without a label are ignored.
         labelled: [T], where the expert spoke.
@@ -214,9 +224,9 @@ class Episode:
             return False
         pairs += [(self.obs[k], other.obs[k]) for k in self.obs]
         return (
-            all(a.dtype == b.dtype and np.array_equal(a, b) for a, b in pairs)
-            and (self.terminated, self.success) == (other.terminated, other.success)
+            (self.terminated, self.success) == (other.terminated, other.success)
             and dict(self.meta) == dict(other.meta)
+            and all(equal(a, b) for a, b in pairs)
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -251,12 +261,19 @@ class Episode:
         acted = np.asarray(action)
         acted = acted[:, None] if acted.ndim == 1 else acted
         steps = len(acted)
-        states = {k: np.asarray(v) for k, v in as_obs(obs).items()}
+        states = {k: cast(Array, v) if lazy(v) else np.asarray(v) for k, v in as_obs(obs).items()}
         states = {k: v[:, None] if v.ndim == 1 else v for k, v in states.items()}
-        states = {k: np.concatenate([v, v[-1:]]) if 0 < len(v) == steps else v for k, v in states.items()}
+        states = {k: _one_more(v) if 0 < len(v) == steps else v for k, v in states.items()}
         paid = np.zeros(steps, np.float32) if reward is None else np.asarray(reward)
         spoke, when = np.ones(steps, np.bool_), None if time is None else np.asarray(time)
         return cls(states, acted, acted, spoke, paid, terminated, success, meta or {}, when)
+
+
+def _one_more(column: Array) -> Array:
+    """The rows of a column with the last one twice."""
+    if lazy(column):
+        return cast(Array, join([column, view(cast(Array, column), len(column) - 1, len(column))]))
+    return np.concatenate([column, column[-1:]])
 
 
 def _rebuild(obs: dict[str, Array], action: Array, label: Array | None, *rest: Any) -> Episode:

@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+from understudy.storage.capture import Take
 from understudy.storage.compaction import compact
 from understudy.storage.files import DataError
 from understudy.storage.folder import Info
 from understudy.storage.reader import info, read, stream
-from understudy.storage.writer import Writer, append, repair, write
+from understudy.storage.recording import append, repair, write
+from understudy.storage.video import VideoOptions
+from understudy.storage.writer import Writer
 
-__all__ = ["DataError", "Info", "Writer", "append", "compact", "info", "read", "repair", "stream", "write"]
+__all__ = [
+    "DataError",
+    "Info",
+    "Take",
+    "VideoOptions",
+    "Writer",
+    "append",
+    "compact",
+    "info",
+    "read",
+    "repair",
+    "stream",
+    "write",
+]

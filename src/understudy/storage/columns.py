@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from understudy.episode import Array
 from understudy.storage.files import DataError
 from understudy.storage.layout import Feature
 
-__all__ = ["arrow_type", "data_schema", "fill", "to_arrow"]
+__all__ = ["arrow_type", "data_schema", "decode_png", "fill", "png_column", "to_arrow"]
 
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 _MAX_BYTES = 2**31 - 1  # Arrow's lists and strings count with 32 bits
@@ -49,7 +50,8 @@ def _hugging_face(feature: Feature) -> dict[str, Any]:
     return {"shape": list(feature.shape), "dtype": feature.dtype, "_type": f"Array{rank}D"}
 
 
-def data_schema(features: Sequence[Feature]) -> pa.Schema:
+@lru_cache(maxsize=16)  # the same for every episode of a dataset
+def data_schema(features: tuple[Feature, ...]) -> pa.Schema:
     """The schema of a data file, with what the `datasets` library wants to find beside it."""
     info = {"info": {"features": {f.name: _hugging_face(f) for f in features}}}
     fields = [pa.field(f.name, arrow_type(f)) for f in features]
@@ -67,7 +69,7 @@ def _encode_png(picture: Array) -> bytes:
     return out.getvalue()
 
 
-def _decode_png(data: bytes | None, feature: Feature, out: Array) -> None:
+def decode_png(data: bytes | None, feature: Feature, out: Array) -> None:
     """Decodes into out [H, W, C], after holding size and kind against the declaration."""
     from PIL import Image
 
@@ -124,7 +126,9 @@ def fill(
     """
     chunk = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
     if feature.image:
-        _decode(feature, chunk, out[at] if isinstance(at, slice) else [out[i] for i in at])
+        pictures = out[at] if isinstance(at, slice) else [out[i] for i in at]
+        for blob, picture in zip(png_column(feature, chunk), pictures, strict=True):
+            decode_png(blob.as_py(), feature, picture)
         return
     values = _numbers(feature, chunk)
     if values.dtype != out.dtype:
@@ -143,8 +147,12 @@ def fill(
     out[at] = values.reshape(len(values), *out.shape[1:])
 
 
-def _decode(feature: Feature, chunk: pa.Array, out: Array | Sequence[Array]) -> None:
-    """Decodes a column of PNG, bare or in LeRobot's struct."""
+def png_column(feature: Feature, chunk: pa.Array) -> pa.Array:
+    """The bytes of a column of PNG, bare or in LeRobot's struct.
+
+    Raises:
+        ValueError: when it is none.
+    """
     blobs = chunk
     if pa.types.is_struct(chunk.type):
         if chunk.type.get_field_index("bytes") < 0:
@@ -152,8 +160,7 @@ def _decode(feature: Feature, chunk: pa.Array, out: Array | Sequence[Array]) -> 
         blobs = chunk.field("bytes")
     if not (pa.types.is_binary(blobs.type) or pa.types.is_large_binary(blobs.type)):
         raise ValueError(f"{feature.name!r} is stored as {blobs.type}; pictures must be PNG bytes")
-    for blob, picture in zip(blobs, out, strict=True):
-        _decode_png(blob.as_py(), feature, picture)
+    return blobs
 
 
 def _numbers(feature: Feature, chunk: pa.Array) -> Array:

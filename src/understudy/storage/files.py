@@ -8,14 +8,15 @@ changed yet.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
-from understudy.storage.footer import claimed_values
+from understudy.storage.footer import unfolds_to
 
 if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
@@ -25,14 +26,18 @@ __all__ = [
     "DataError",
     "Lock",
     "Root",
+    "exchange",
     "guarded",
     "is_temporary",
+    "make_folder",
     "may_unfold",
     "sync_folder",
 ]
 
 _SUFFIX = ".tmp"  # never .parquet: LeRobot's loader takes in every *.parquet it finds
 _LOCK = ".understudy.lock"
+_OPEN = 16  # files that wait for their sync at most
+_Prefix: TypeAlias = "bytes | None"
 _AT_ONCE = 8 << 20  # bytes up to which a file is read in one go rather than piece by piece
 
 
@@ -62,11 +67,29 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _make_folder(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
     if not folder.is_dir():
-        _make_folder(folder.parent)
+        make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
         sync_folder(folder.parent)
+
+
+def exchange(a: Path, b: Path) -> None:
+    """Swaps two folders in one step of the file system.
+
+    Raises:
+        DataError: when the system has no such step; OSError when it fails.
+    """
+    library = ctypes.CDLL(None, use_errno=True)
+    if not hasattr(library, "renameat2"):
+        raise DataError(
+            "this system cannot exchange two folders in one step; write a copy of the dataset instead"
+        )
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    if library.renameat2(here, os.fsencode(a), here, os.fsencode(b), exchange) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    sync_folder(b.parent)
 
 
 class Commit:
@@ -79,21 +102,44 @@ class Commit:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._staged: list[tuple[Path, Path]] = []
+        self._unsynced: list[IO[bytes]] = []
 
     def stage(self, name: str, write: Callable[[IO[bytes]], Any]) -> int:
-        """Writes one file beside its place by a function that gets it open, and syncs it. Gives its size."""
+        """Writes one file beside its place by a function that gets it open. Gives its size."""
         place = self._root / name
-        _make_folder(place.parent)
+        make_folder(place.parent)
         temporary = place.parent / f".{place.name}{_SUFFIX}"
         self._staged.append((temporary, place))
-        with open(temporary, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-            return file.tell()
+        file = open(temporary, "wb")  # noqa: SIM115 - stays open until it is synced
+        self._unsynced.append(file)
+        write(file)
+        file.flush()
+        size = file.tell()
+        if len(self._unsynced) >= _OPEN:
+            self._sync()
+        return size
+
+    def stage_at(self, name: str, write: Callable[[Path], Any]) -> Any:
+        """The same by a function that gets the temporary path and makes a file there. Gives what it gives."""
+        place = self._root / name
+        make_folder(place.parent)
+        temporary = place.parent / f".{place.name}{_SUFFIX}"
+        self._staged.append((temporary, place))
+        said = write(temporary)
+        self._unsynced.append(open(temporary, "rb"))  # noqa: SIM115 - stays open until it is synced
+        if len(self._unsynced) >= _OPEN:
+            self._sync()
+        return said
+
+    def _sync(self) -> None:
+        """Syncs what was written. All at once: the first sync then carries most of the others with it."""
+        while self._unsynced:
+            with self._unsynced.pop() as file:
+                os.fsync(file.fileno())
 
     def finish(self) -> None:
-        """Renames all staged files into their places."""
+        """Syncs all staged files, and then renames them into their places."""
+        self._sync()
         for i, (temporary, place) in enumerate(self._staged):
             os.replace(temporary, place)
             if i + 1 == len(self._staged) or self._staged[i + 1][1].parent != place.parent:
@@ -103,7 +149,13 @@ class Commit:
     def __enter__(self) -> Commit:
         return self
 
+    def _close(self) -> None:
+        while self._unsynced:
+            with contextlib.suppress(OSError):
+                self._unsynced.pop().close()
+
     def __exit__(self, *_: object) -> None:
+        self._close()
         for temporary, _place in self._staged:
             with contextlib.suppress(OSError):
                 temporary.unlink()
@@ -120,7 +172,7 @@ class Lock:
         import fcntl  # here, so that a system without it can still read
 
         try:
-            _make_folder(folder)
+            make_folder(folder)
             self._handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
         except OSError as e:
             raise DataError(f"cannot write into {folder}: {e.strerror}") from e
@@ -158,6 +210,13 @@ def guarded(what: object) -> Iterator[None]:
         raise DataError(f"{what} cannot be read ({said})") from e
 
 
+def _reader(content: bytes | None, handle: int) -> Callable[[int, int], bytes]:
+    """Reads so many bytes from an offset on, of what was read already or else of the file."""
+    if content is not None:
+        return lambda at, count: content[at : at + count]
+    return lambda at, count: os.pread(handle, count, at)
+
+
 class Root:
     """A dataset's folder, from which files are opened only if they are regular and lie inside it."""
 
@@ -169,6 +228,8 @@ class Root:
             )
         self._real = os.path.realpath(self.folder)
         self._inside: set[str] = set()
+        # Files whose claims were held against their bytes.
+        self._checked: set[tuple[str, int, int, int, _Prefix]] = set()
 
     def path(self, name: str) -> str:
         """The real path of a file of the dataset.
@@ -200,9 +261,10 @@ class Root:
     def bytes(self, name: str, limit: int) -> bytes:
         """The contents of a file of the dataset, refused beyond `limit` bytes."""
         path = self.path(name)
-        with guarded(self.folder / name), open(path, "rb", buffering=0) as file:
-            content = file.read(limit + 1)
-        if len(content) > limit:
+        with guarded(f"{self.folder}/{name}"), open(path, "rb", buffering=0) as file:
+            large = os.fstat(file.fileno()).st_size > limit  # a file of holes costs its author nothing
+            content = b"" if large else file.read(limit + 1)
+        if large or len(content) > limit:
             raise DataError(f"{self.folder / name} has more than {limit} bytes")
         return content
 
@@ -210,7 +272,7 @@ class Root:
         """Sorted names in a folder of the dataset; none where it is missing.
 
         Raises:
-            DataError: when a link leads out of the dataset's folder.
+            DataError: when a link leads out of the dataset's folder, or it cannot be opened.
         """
         path = os.path.realpath(os.path.join(self._real, folder))
         if os.path.commonpath((self._real, path)) != self._real:
@@ -219,6 +281,8 @@ class Root:
             return sorted(os.listdir(path))
         except (FileNotFoundError, NotADirectoryError):
             return []
+        except OSError as e:
+            raise DataError(f"{self.folder / folder} cannot be opened: {e.strerror}") from e
 
     def cut_short(self, name: str) -> bool:
         """Whether a Parquet file lacks its end, as one does whose bytes never reached the disk."""
@@ -226,11 +290,10 @@ class Root:
             file.seek(max(0, os.fstat(file.fileno()).st_size - 4))
             return file.read(4) != b"PAR1"
 
-    def parquet(self, name: str, *, noted: int = -1) -> ParquetFile:
+    def parquet(self, name: str, *, unread: _Prefix = None) -> ParquetFile:
         """A Parquet file of the dataset, its size and checksums held against what it claims.
 
-        `noted` is the size it had when we wrote it, where we did: a file of that size is spared the closer
-        look at its footer, which takes as long as reading it.
+        `unread` is how the names of columns begin that will not be read.
 
         Raises:
             DataError: when it is damaged, or claims more than its bytes can hold.
@@ -238,24 +301,20 @@ class Root:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        size = self.size(name)
-        with guarded(self.folder / name):
-            small = size <= _AT_ONCE
-            source = pa.BufferReader(self.bytes(name, _AT_ONCE)) if small else pa.OSFile(self.path(name))
+        with guarded(f"{self.folder}/{name}"), open(self.path(name), "rb", buffering=0) as opened:
+            stat = os.fstat(opened.fileno())
+            content = opened.read(_AT_ONCE + 1) if stat.st_size <= _AT_ONCE else None
+            size = stat.st_size if content is None else len(content)
+            seen = (name, stat.st_ino, stat.st_mtime_ns, size, unread)
+            if seen not in self._checked:
+                read = _reader(content, opened.fileno())
+                if unfolds_to(read, size, may_unfold(size), unread) > may_unfold(size):
+                    raise ValueError(f"{size} bytes claim to hold over {may_unfold(size)} bytes of values")
+            source = pa.OSFile(self.path(name)) if content is None else pa.BufferReader(content)
             file = pq.ParquetFile(source, page_checksum_verification=True)
-        meta = file.metadata
-        if not 0 <= meta.num_rows <= size:  # every row has a number of its own, which takes a byte
-            raise DataError(f"{self.folder / name} claims {meta.num_rows} rows in {size} bytes")
-        unfolded = sum(meta.row_group(i).total_byte_size for i in range(meta.num_row_groups))
-        if size != noted:
-            unfolded = max(unfolded, 4 * self._values(name, size))
-        if unfolded > may_unfold(size):
-            raise DataError(f"{self.folder / name} claims {unfolded} bytes of values in {size} bytes")
+            meta = file.metadata
+            unfolded = sum(meta.row_group(i).total_byte_size for i in range(meta.num_row_groups))
+            if not 0 <= meta.num_rows <= size or unfolded > may_unfold(size):  # a row takes a byte at least
+                raise ValueError(f"{size} bytes claim to hold {meta.num_rows} rows in {unfolded} bytes")
+            self._checked.add(seen)
         return file
-
-    def _values(self, name: str, size: int) -> int:
-        with guarded(self.folder / name), open(self.path(name), "rb") as file:
-            file.seek(max(0, size - 8))
-            footer = int.from_bytes(file.read(4), "little") + 8
-            file.seek(max(0, size - footer))
-            return claimed_values(file.read(footer))

@@ -17,14 +17,14 @@ from understudy.storage.files import DataError, guarded
 from understudy.storage.folder import Folder
 from understudy.storage.layout import REWARD, SUCCESS, data_file
 
-__all__ = ["Columns", "fill_all"]
+__all__ = ["Columns", "fill_all", "open_data"]
 
 _BATCH = 8 << 20  # bytes of data files that are unfolded at once
 
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns being filled with the episodes from `base` on."""
+    """The columns being filled with the episodes from `base` on; `obs` are those that go into memory."""
 
     base: int
     first: NDArray[np.int64]  # [E], the first step of each
@@ -60,9 +60,9 @@ def fill_all(opened: Folder, runs: list[tuple[int, int]], into: Columns) -> None
 def _fill_batch(opened: Folder, runs: list[tuple[int, int]], into: Columns) -> None:
     """Fills in consecutive data files: joined, if they are small and alike, which saves most of the time."""
     if len(runs) > 1:
-        wanted = _wanted(opened)
+        wanted = _wanted(opened, into)
         try:
-            tables = [_open(opened, a, b).read(columns=wanted, use_threads=False) for a, b in runs]
+            tables = [open_data(opened, a, b).read(columns=wanted, use_threads=False) for a, b in runs]
             _fill_rows(opened, runs[0][0], 0, pa.concat_tables(tables), into)
             return
         except Exception:  # whatever it is, reading one by one says in which file it is
@@ -71,16 +71,16 @@ def _fill_batch(opened: Folder, runs: list[tuple[int, int]], into: Columns) -> N
         _fill_file(opened, a, b, into)
 
 
-def _wanted(opened: Folder) -> list[str]:
+def _wanted(opened: Folder, into: Columns) -> list[str]:
     layout = opened.layout
-    wanted = ["episode_index", *(f.name for f in layout.obs.values()), "action"]
+    wanted = ["episode_index", *(layout.obs[key].name for key in into.obs), "action"]
     return wanted + [f.name for f, there in ((REWARD, layout.reward), (SUCCESS, layout.success)) if there]
 
 
-def _open(opened: Folder, a: int, b: int) -> ParquetFile:
+def open_data(opened: Folder, a: int, b: int) -> ParquetFile:
     """The data file that holds the episodes [a, b) and nothing else."""
     name = data_file(int(opened.file[a]))
-    file = opened.root.parquet(name, noted=int(opened.size[a]))
+    file = opened.root.parquet(name)
     rows = int(opened.length[a:b].sum())
     if file.metadata.num_rows != rows:
         raise DataError(
@@ -92,7 +92,7 @@ def _open(opened: Folder, a: int, b: int) -> ParquetFile:
 def _fill_file(opened: Folder, a: int, b: int, into: Columns) -> None:
     """Fills in the episodes [a, b) of one data file, some row groups at a time."""
     where = opened.where / data_file(int(opened.file[a]))
-    file, wanted = _open(opened, a, b), _wanted(opened)
+    file, wanted = open_data(opened, a, b), _wanted(opened, into)
     meta, rows = file.metadata, file.metadata.num_rows
     done, group = 0, 0
     while group < meta.num_row_groups:
@@ -135,8 +135,8 @@ def _fill_rows(opened: Folder, a: int, done: int, table: pa.Table, into: Columns
         k = int(np.searchsorted(first, start + row, side="right")) - 1
         return f"episode {into.base + k}, step {start + row - first[k]}"
 
-    for key, feature in layout.obs.items():
-        fill(feature, table[feature.name], into.obs[key], at, place)
+    for key, out in into.obs.items():
+        fill(layout.obs[key], table[layout.obs[key].name], out, at, place)
     steps = slice(start, stop)
     fill(layout.action, table["action"], into.action, steps, place)
     if layout.reward:

@@ -34,7 +34,7 @@ class Info:
     """What a dataset folder holds, from its metadata alone.
 
     `schema` is that of the Dataset it reads as: name -> (dtype, shape of one step), for each observation and
-    for "action". `skipped` names the features that reading leaves out, `videos` those of them that are video.
+    for "action". `skipped` names the features that reading leaves out, `videos` those that are video.
     """
 
     episodes: int
@@ -55,7 +55,7 @@ def row_files(root: Root) -> list[str]:
 
 def read_rows(root: Root, name: str, *, stats: bool = False) -> pa.Table:
     """One file of episode rows, with or without each episode's statistics."""
-    file = root.parquet(name)
+    file = root.parquet(name, unread=None if stats else b"stats/")
     with guarded(root.folder / name):
         wanted = [c for c in file.schema_arrow.names if stats or not c.startswith("stats/")]
         table = file.read(columns=wanted, use_threads=False)
@@ -188,7 +188,7 @@ class Folder:
             layout.robot_type,
             self.tasks(),
             schema | {"action": (self.action_kind, layout.action.shape)},
-            (*layout.skipped, *layout.videos),
+            layout.skipped,
             layout.videos,
         )
 

@@ -7,14 +7,27 @@ over.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
-from understudy.episode import Episode
+from understudy.episode import Episode, Meta
+from understudy.storage.features import (
+    BOOKKEEPING,
+    DONE,
+    INFO,
+    NUMBERS,
+    REWARD,
+    SUCCESS,
+    Feature,
+    feature_of,
+    filmed,
+    key_of,
+    parse_feature,
+    readable,
+)
 from understudy.storage.files import DataError
 
 __all__ = [
@@ -33,28 +46,25 @@ __all__ = [
     "Feature",
     "Layout",
     "data_file",
+    "feature_of",
+    "filmed",
+    "fps_of",
     "meta_file",
+    "video_file",
 ]
 
 _VERSION = "v3.0"
 CHUNK = 1000  # files in one folder
 EXTRA = "understudy/"  # begins the names of our own columns
 NOTE = b"understudy"  # the key of our note in the Parquet metadata of a file of episode rows
-INFO, STATS, TASKS = "meta/info.json", "meta/stats.json", "meta/tasks.parquet"
+STATS, TASKS = "meta/stats.json", "meta/tasks.parquet"
 SKETCH = (
     "meta/understudy.safetensors"  # what stats.json is continued from; a cache, rebuilt where it does not fit
 )
 _DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 _SHARE = _DATA_PATH.removeprefix("data/")
-_NUMBERS = (
-    "float16",
-    "float32",
-    "float64",
-    "bool",
-    *(f"{u}int{n}" for u in ("", "u") for n in (8, 16, 32, 64)),
-)
+_VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
 MAX_FPS = 1_000_000
-_MAX_VALUES = 2**28  # of one feature in one step
 
 
 def data_file(number: int) -> str:
@@ -67,84 +77,16 @@ def meta_file(number: int) -> str:
     return "meta/episodes/" + _SHARE.format(chunk_index=number // CHUNK, file_index=number % CHUNK)
 
 
-@dataclass(frozen=True)
-class Feature:
-    """One declared column: its name there, its dtype as LeRobot calls it, and the shape of one step."""
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-
-    @property
-    def image(self) -> bool:
-        return self.dtype == "image"
-
-    @property
-    def kind(self) -> str:
-        """The dtype in memory: uint8 for images, else float32."""
-        return "uint8" if self.image or (self.dtype == "uint8" and len(self.shape) >= 2) else "float32"
-
-    @property
-    def width(self) -> int:
-        """Values in one step."""
-        return math.prod(self.shape)
-
-    @property
-    def stats_shape(self) -> tuple[int, ...]:
-        """The shape of a statistic: one a channel for images, one for other uint8 arrays, else as a step."""
-        if self.image:
-            return (self.shape[2], 1, 1)
-        return (1,) * len(self.shape) if self.kind == "uint8" else self.shape
-
-    def declared(self) -> dict[str, Any]:
-        """The entry in info.json."""
-        names = ["height", "width", "channels"] if self.image else None
-        return {"dtype": self.dtype, "shape": list(self.shape), "names": names}
-
-
-REWARD, DONE, SUCCESS = (
-    Feature("next.reward", "float32", (1,)),
-    Feature("next.done", "bool", (1,)),
-    Feature("next.success", "bool", (1,)),
-)
-BOOKKEEPING = (
-    Feature("timestamp", "float32", (1,)),
-    Feature("frame_index", "int64", (1,)),
-    Feature("episode_index", "int64", (1,)),
-    Feature("index", "int64", (1,)),
-    Feature("task_index", "int64", (1,)),
-)
-
-
-def _feature_of(key: str, dtype: str, shape: tuple[int, ...]) -> Feature:
-    """The column of an observation: uint8 [H, W, 1 to 4] is an image. A slash would part LeRobot's names."""
-    if math.prod(shape) == 0:
-        raise DataError(f"observation {key!r} has shape {list(shape)}; without values it cannot be stored")
-    if len(shape) > 5:
-        raise DataError(
-            f"observation {key!r} has shape {list(shape)}; the layout has at most 5 dimensions a step"
-        )
-    image = dtype == "uint8" and len(shape) == 3 and shape[2] <= 4
-    name = ("observation.images." if image else "observation.") + key.replace("/", ".")
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        raise DataError(f"observation {key!r} has a name that is not text") from None
-    return Feature(name, "image" if image else dtype, shape)
-
-
-def _key_of(feature: Feature) -> str:
-    """An observation's name from its column's."""
-    name = feature.name.removeprefix("observation.")
-    return name.removeprefix("images.") if feature.dtype in ("image", "video") else name
+def video_file(name: str, number: int) -> str:
+    """The place of a camera's video file with this number, counted across chunks; ours has the episode's."""
+    return f"videos/{name}/chunk-{number // CHUNK:03d}/file-{number % CHUNK:03d}.mp4"
 
 
 @dataclass(frozen=True)
 class Layout:
     """What one dataset's columns are. `obs` maps the observations' names to their columns.
 
-    `skipped` names the features that do not become part of an episode; `videos` those that could, once videos
-    are read.
+    `skipped` names the features that do not become part of an episode, `videos` those that are video.
     """
 
     obs: Mapping[str, Feature]
@@ -157,17 +99,16 @@ class Layout:
     videos: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, episode: Episode, fps: int | None, robot_type: str | None) -> Layout:
+    def of(cls, episode: Episode, fps: int | None, robot_type: str | None, *, video: bool) -> Layout:
         """The layout of a dataset that begins with this episode, which says the fps where nobody else does.
+        With `video`, pictures of three channels become video.
 
         next.success is declared if this first episode knows whether it succeeded; what each later one knows
         is kept apart, so nothing is lost.
         """
         if fps is None:
-            noted = episode.meta.get("fps", 1)
-            whole = isinstance(noted, int | float) and 1 <= noted <= MAX_FPS and float(noted).is_integer()
-            fps = int(noted) if whole else 1
-        obs = {k: _feature_of(k, str(v.dtype), v.shape[1:]) for k, v in episode.obs.items()}
+            fps = fps_of(episode.meta)
+        obs = {k: feature_of(k, str(v.dtype), v.shape[1:], video=video) for k, v in episode.obs.items()}
         by_name: dict[str, str] = {}
         for key, feature in obs.items():
             if other := by_name.get(feature.name):
@@ -177,7 +118,8 @@ class Layout:
             by_name[feature.name] = key
         action = Feature("action", str(episode.action.dtype), episode.action.shape[1:])
         success = episode.success is not None
-        return cls(MappingProxyType(obs), action, True, success, fps, robot_type)
+        videos = tuple(f.name for f in obs.values() if f.video)
+        return cls(MappingProxyType(obs), action, True, success, fps, robot_type, (), videos)
 
     @classmethod
     def parse(cls, info: Mapping[str, Any], renamed: Mapping[str, str]) -> Layout:
@@ -200,37 +142,45 @@ class Layout:
         declared = info.get("features")
         if not isinstance(declared, dict):
             raise DataError(f"{INFO} declares no features")
-        features = {name: _parse_feature(name, entry) for name, entry in declared.items()}
+        features = {name: parse_feature(name, entry) for name, entry in declared.items()}
         obs: dict[str, Feature] = {}
-        skipped, videos = [], []
+        skipped = []
         for name, feature in features.items():
-            if feature.dtype == "video":
-                videos.append(name)
-            elif name.startswith("observation.") and feature.dtype in (*_NUMBERS, "image"):
-                key = renamed.get(name, _key_of(feature))
+            if name.startswith("observation.") and readable(feature, declared[name]):
+                key = renamed.get(name, key_of(feature))
                 if key in obs:
                     raise DataError(f"features {obs[key].name!r} and {name!r} are both observation {key!r}")
-                if name in renamed and _feature_of(key, feature.kind, feature.shape).name != name:
+                if name in renamed and feature_of(key, feature.kind, feature.shape).name != name:
                     raise DataError(f"feature {name!r} cannot be observation {key!r}")
                 obs[key] = feature
             elif name not in ("action", *(f.name for f in (REWARD, DONE, SUCCESS, *BOOKKEEPING))):
                 skipped.append(name)
         action = features.get("action")
-        if action is None or action.dtype not in _NUMBERS or len(action.shape) != 1:
+        if action is None or action.dtype not in NUMBERS or len(action.shape) != 1:
             raise DataError(
                 f"{INFO} declares no 'action' of shape [A]; without it there is nothing to imitate"
             )
         reward, success = features.get(REWARD.name), features.get(SUCCESS.name)
+        videos = tuple(f.name for f in obs.values() if f.video)
+        if videos and info.get("video_path") != _VIDEO_PATH:
+            raise DataError(
+                f"{INFO} says video_path {info.get('video_path')!r}; the layout has {_VIDEO_PATH!r}"
+            )
         return cls(
             MappingProxyType(obs),
             action,
-            reward is not None and reward.dtype in _NUMBERS and reward.shape == (1,),
+            reward is not None and reward.dtype in NUMBERS and reward.shape == (1,),
             success is not None and success.dtype == "bool" and success.shape == (1,),
             int(fps),
             robot_type if isinstance(robot_type, str) else None,
             tuple(skipped),
-            tuple(videos),
+            videos,
         )
+
+    def without_videos(self) -> Layout:
+        """The same with its videos skipped."""
+        obs = MappingProxyType({k: f for k, f in self.obs.items() if not f.video})
+        return replace(self, obs=obs, skipped=(*self.skipped, *self.videos))
 
     def check(self, episode: Episode, number: int) -> None:
         """Refuses an episode that does not fit into the columns, by its number."""
@@ -248,7 +198,7 @@ class Layout:
 
     def renamed(self) -> dict[str, str]:
         """Column -> observation, where the column's name alone does not say it."""
-        return {f.name: key for key, f in self.obs.items() if _key_of(f) != key}
+        return {f.name: key for key, f in self.obs.items() if key_of(f) != key}
 
     @property
     def signals(self) -> tuple[Feature, ...]:
@@ -257,13 +207,23 @@ class Layout:
 
     @property
     def features(self) -> tuple[Feature, ...]:
-        """All columns of a data file, in order."""
+        """All features, in order."""
         return (*self.signals, DONE, *([SUCCESS] if self.success else []), *BOOKKEEPING)
+
+    @cached_property
+    def stored(self) -> Mapping[str, Feature]:
+        """The observations that have a column in the data files, all but video."""
+        return MappingProxyType({k: f for k, f in self.obs.items() if not f.video})
+
+    @property
+    def columns(self) -> tuple[Feature, ...]:
+        """All columns of a data file, in order: the features that are not video."""
+        return tuple(f for f in self.features if not f.video)
 
     @cached_property
     def _declared(self) -> str:
         """The features of info.json as text: the same for every episode, and most of the file."""
-        text = json.dumps({f.name: f.declared() for f in self.features}, indent=4)
+        text = json.dumps({f.name: f.declared(self.fps) for f in self.features}, indent=4)
         return text.replace("\n", "\n    ")
 
     def info(self, episodes: int, frames: int, tasks: int) -> bytes:
@@ -280,23 +240,14 @@ class Layout:
             "fps": self.fps,
             "splits": {"train": f"0:{episodes}"},
             "data_path": _DATA_PATH,
-            "video_path": None,
+            "video_path": _VIDEO_PATH if self.videos else None,
         }
         text = json.dumps(head, indent=4).removesuffix("\n}")
         return f'{text},\n    "features": {self._declared}\n}}\n'.encode()
 
 
-def _parse_feature(name: str, entry: object) -> Feature:
-    dtype, shape = (entry.get("dtype"), entry.get("shape")) if isinstance(entry, dict) else (None, None)
-    whole = isinstance(shape, list) and all(isinstance(n, int) and not isinstance(n, bool) for n in shape)
-    if not isinstance(dtype, str) or not isinstance(shape, list) or not whole:
-        raise DataError(f"{INFO} declares feature {name!r} without a dtype and a shape")
-    if len(shape) > 8 or min(shape, default=1) < 1 or math.prod(shape) > _MAX_VALUES:
-        raise DataError(
-            f"{INFO} declares feature {name!r} with shape {str(shape)[:80]}; no step can have that"
-        )
-    if dtype == "image" and len(shape) != 3:
-        raise DataError(
-            f"{INFO} declares image {name!r} with shape {shape}; it must be [height, width, channels]"
-        )
-    return Feature(name, dtype, tuple(shape) or (1,))
+def fps_of(meta: Meta) -> int:
+    """The steps a second that an episode's facts name, or 1: timestamps then count steps."""
+    noted = meta.get("fps", 1)
+    whole = isinstance(noted, int | float) and 1 <= noted <= MAX_FPS and float(noted).is_integer()
+    return int(noted) if whole else 1

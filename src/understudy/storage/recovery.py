@@ -14,14 +14,14 @@ import pyarrow as pa
 
 from understudy.storage.files import Commit, DataError, Root, is_temporary, sync_folder
 from understudy.storage.folder import Folder, read_rows, row_files
-from understudy.storage.layout import CHUNK, INFO, SKETCH, STATS, Layout, data_file
+from understudy.storage.layout import CHUNK, INFO, SKETCH, STATS, Layout, data_file, video_file
 from understudy.storage.reader import load
 from understudy.storage.summary import Statistics
 from understudy.storage.tables import write_table
 
 __all__ = ["State", "previous", "put", "recover", "refuse"]
 
-_MAX_SKETCH = 1 << 30
+_MAX_SKETCH = 1 << 28
 
 
 @dataclass
@@ -102,7 +102,7 @@ def refuse(folder: Path, *, append: bool) -> None:
                 f"{folder} already holds {count} episodes; append to it, or choose another folder"
             )
     elif folder.is_dir():
-        inside = [p for p in folder.rglob("*") if not p.name.startswith(".") and p != folder / "meta"]
+        inside = [p for p in folder.rglob("*") if not p.name.startswith(".") and not p.is_dir()]
         if inside:
             raise DataError(
                 f"{folder} is not empty and holds no dataset ({inside[0].name}); choose another folder"
@@ -123,10 +123,31 @@ def _sweep(folder: Path) -> list[str]:
     """Removes files that were never finished."""
     root = Root(folder)
     inner = [f"{p}/{c}" for p in ("data", "meta/episodes") for c in root.names(p) if c.startswith("chunk-")]
+    inner += [folder for _, folder in _video_folders(root)]
     left = [f"{p}/{n}" for p in ("meta", *inner) for n in root.names(p) if is_temporary(n)]
     for name in left:
         os.unlink(folder / name)
     return [f"removed {len(left)} unfinished file{'s' * (len(left) > 1)}"] if left else []
+
+
+def _video_folders(root: Root) -> list[tuple[str, str]]:
+    """The folders of video files, each with the feature it is of."""
+    return [
+        (name, f"videos/{name}/{chunk}")
+        for name in root.names("videos")
+        for chunk in root.names(f"videos/{name}")
+        if chunk.startswith("chunk-")
+    ]
+
+
+def _videos(opened: Folder, a: int, b: int) -> list[tuple[str, int]]:
+    """The video files of the episodes [a, b) with the bytes that were noted of each."""
+    found = []
+    for name in opened.layout.videos:
+        sizes = opened.column(f"video/{name}/size", a, b)
+        noted = [None] * (b - a) if sizes is None else sizes.to_pylist()
+        found += [(video_file(name, a + i), -1 if n is None else n) for i, n in enumerate(noted)]
+    return found
 
 
 def _restore_rows(root: Root, said: list[str]) -> bool:
@@ -156,7 +177,9 @@ def _drop_cut_short(opened: Folder, said: list[str]) -> bool:
     """
     a, b = opened.runs()[-1]
     name, rows = data_file(int(opened.file[a])), row_files(opened.root)[-1]
-    if not opened.root.cut_short(name):
+    # A folder that was only ever appended to has the video of episode i in file i.
+    short = [v for v, size in _videos(opened, a, b) if 0 <= opened.root.size(v) < size]
+    if not opened.root.cut_short(name) and not short:
         return False
     tail = read_rows(opened.root, rows, stats=True)
     if b - a > len(tail):
@@ -174,14 +197,15 @@ def _drop_cut_short(opened: Folder, said: list[str]) -> bool:
         os.unlink(opened.where / rows)
     with contextlib.suppress(FileNotFoundError):
         os.unlink(opened.where / previous(rows))
-    _set_aside(opened.where / name)
+    for each in (name, *(video for video, _ in _videos(opened, a, b))):
+        _set_aside(opened.where / each)
     some = f"episode {a}" if b - a == 1 else f"episodes {a} to {b - 1}"
-    said.append(f"dropped {some}: {name} was cut short; it is kept beside as .damaged")
+    said.append(f"dropped {some}: {short[0] if short else name} was cut short; it is kept beside as .damaged")
     return True
 
 
 def _drop_surplus(opened: Folder, said: list[str], *, keep: bool) -> None:
-    """Removes data files behind the last committed episode."""
+    """Removes data files and videos behind the last committed episode."""
     last = int(opened.file[-1]) if len(opened.file) else -1
     for chunk in opened.root.names("data"):
         for base in opened.root.names(f"data/{chunk}"):
@@ -193,6 +217,17 @@ def _drop_surplus(opened: Folder, said: list[str], *, keep: bool) -> None:
                     os.unlink(opened.where / name)
                 kept = ", kept beside as .damaged" if keep else ""
                 said.append(f"dropped {name}, which no committed episode is in{kept}")
+
+    for _, folder in _video_folders(opened.root):
+        for base in opened.root.names(folder):
+            place = f"{folder}/{base}"
+            found = re.fullmatch(r".*/chunk-(\d{3,})/file-(\d{3})\.mp4", place)
+            if found and int(found[1]) * CHUNK + int(found[2]) >= len(opened.length):
+                if keep:
+                    _set_aside(opened.where / place)
+                else:
+                    os.unlink(opened.where / place)
+                said.append(f"dropped {place}, which no committed episode is in")
 
 
 def _statistics(opened: Folder, said: list[str]) -> tuple[Statistics, int]:

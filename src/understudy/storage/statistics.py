@@ -17,6 +17,7 @@ __all__ = ["QUANTILES", "Histogram", "Numbers", "Sketch"]
 
 QUANTILES = {"q01": 0.01, "q10": 0.10, "q50": 0.50, "q90": 0.90, "q99": 0.99}
 _ROWS = 1 << 16  # rows handled at once; bounds the float64 copy
+_MANY = 4096  # rows that are sorted on their own
 _BUDGET = 1 << 20  # values in one level of a sketch over all dimensions
 
 
@@ -31,7 +32,7 @@ def interpolated(sorted_rows: Array, q: float) -> NDArray[np.float64]:
 
 
 class Sketch:
-    """Quantiles of D streams of equal length, exact up to 2 × capacity rows, then from a bounded sample.
+    """Quantiles of D streams of equal length, exact below 2 × capacity rows, then from a bounded sample.
 
     Level l holds items that stand for 2^l rows each. A full level is sorted, every second item moves up and
     the rest is dropped, from the even and the odd places in turn so that the errors cancel; many rows at once
@@ -43,27 +44,37 @@ class Sketch:
     def __init__(self, width: int, dtype: np.dtype[Any]) -> None:
         room = max(16, _BUDGET // (2 * width))
         self.capacity = min(2048, 1 << (room.bit_length() - 1))
+        self._room = max(2 * self.capacity, min(_ROWS, _BUDGET // width))  # rows to be sorted together
         self.count = 0
         self.error = 0.0
-        self._pending: list[Array] = []  # level 0, not yet joined
+        self._pending: list[Array] = []  # level 0, not yet joined, in no order
+        self._waiting = 0  # rows of it
         self._levels: list[Array] = [np.empty((width, 0), dtype)]  # [D, m_l]; level 0 stays empty
         self._odd = 0
 
-    def add(self, columns: Array) -> None:
-        """Takes in rows [D, n], each column sorted."""
+    def add(self, columns: Array, *, ordered: bool = False) -> None:
+        """Takes in rows [D, n]; `ordered` says that each column is sorted already."""
         self.count += columns.shape[1]
+        self._waiting += columns.shape[1]
         self._pending.append(columns)
-        waiting = sum(p.shape[1] for p in self._pending)
-        if waiting < 2 * self.capacity:
+        if self._waiting >= self._room:
+            self._settle(ordered=ordered)
+
+    def _settle(self, *, ordered: bool = False) -> None:
+        """Sorts what waits, if it is too much to keep as it is, and leaves a sample of it in the levels."""
+        if self._waiting < 2 * self.capacity:
             return
         rows = self._pending[0]
         if len(self._pending) > 1:
             rows = np.concatenate(self._pending, axis=1)
             rows.sort(axis=1)
-        level = (waiting // self.capacity).bit_length() - 1
+        elif not ordered:
+            rows = np.sort(rows, axis=1)
+        level = (self._waiting // self.capacity).bit_length() - 1
         step = 1 << level
-        whole = waiting // step * step
-        self._pending = [np.array(rows[:, whole:])] if whole < waiting else []
+        whole = self._waiting // step * step
+        self._waiting -= whole
+        self._pending = [np.array(rows[:, whole:])] if self._waiting else []
         self.error += step / 2
         self._put(level, rows[:, step // 2 : whole : step])
 
@@ -81,6 +92,7 @@ class Sketch:
 
     def quantiles(self, qs: ArrayLike) -> NDArray[np.float64]:
         """[len(qs), D]."""
+        self._settle()
         wanted = np.asarray(qs, np.float64)
         parts = [*self._pending, *self._levels[1:]]
         weights = [1] * len(self._pending) + [2**i for i in range(1, len(self._levels))]
@@ -99,6 +111,7 @@ class Sketch:
 
     def state(self) -> dict[str, Array]:
         """All of it as arrays, for `load`."""
+        self._settle()
         width, dtype = len(self._levels[0]), self._levels[0].dtype
         pending = np.concatenate([np.empty((width, 0), dtype), *self._pending], axis=1)
         arrays = {f"level{i}": np.ascontiguousarray(x) for i, x in enumerate([pending, *self._levels[1:]])}
@@ -118,16 +131,18 @@ class Sketch:
         if len(levels) > 60 or sum(x.shape[1] << i for i, x in enumerate(levels)) != count:
             raise ValueError("the saved sketch does not add up")
         self.count, self.error, self._odd = int(count), error, int(odd) & 1
-        self._pending = [np.sort(levels[0], axis=1)] if levels[0].shape[1] else []
+        self._waiting = levels[0].shape[1]
+        self._pending = [levels[0]] if self._waiting else []
         self._levels = [self._levels[0][:, :0], *levels[1:]]
 
 
-def _moments(columns: Array) -> tuple[int, Array, Array, Array, Array]:
-    """Rows, mean, sum of squared deviations, min and max of sorted columns [D, n], in float64."""
+def _moments(columns: Array, ordered: bool) -> tuple[int, Array, Array, Array, Array]:
+    """Rows, mean, sum of squared deviations, min and max of columns [D, n], in float64."""
     wide = columns.astype(np.float64)
     mean = wide.mean(axis=1)
     wide -= mean[:, None]
-    return columns.shape[1], mean, np.einsum("dn,dn->d", wide, wide), columns[:, 0], columns[:, -1]
+    low, high = (columns[:, 0], columns[:, -1]) if ordered else (columns.min(axis=1), columns.max(axis=1))
+    return columns.shape[1], mean, np.einsum("dn,dn->d", wide, wide), low, high
 
 
 class Numbers:
@@ -148,9 +163,10 @@ class Numbers:
         here = Numbers(self.shape, flat.dtype)
         for at in range(0, len(flat), _ROWS):
             columns = np.array(flat[at : at + _ROWS].T, order="C")
-            columns.sort(axis=1)
-            here._merge(*_moments(columns))
-            self.sketch.add(columns)
+            if ordered := columns.shape[1] >= _MANY:  # fewer are sorted once with others
+                columns.sort(axis=1)
+            here._merge(*_moments(columns, ordered))
+            self.sketch.add(columns, ordered=ordered)
         self._merge(here.count, here.mean, here.spread, here.low, here.high)
         return here._moments() | {"count": [here.count]}
 
@@ -211,6 +227,10 @@ class Histogram:
             for c, pixels in enumerate(row.reshape(-1, len(self.counts)).T):
                 here.counts[c] += np.bincount(pixels, minlength=256)
         here.frames = len(rows)
+        return self.merge(here)
+
+    def merge(self, here: Histogram) -> dict[str, Any]:
+        """Takes in those of other rows; gives back their moments."""
         self.frames += here.frames
         self.counts += here.counts
         return {k: v for k, v in here.summary().items() if k not in QUANTILES}

@@ -10,11 +10,14 @@ from typing import IO, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from understudy.episode import Array, Episode, Meta
+from understudy.frames import pieces
 from understudy.storage.columns import data_schema, to_arrow
 from understudy.storage.files import DataError
 from understudy.storage.layout import CHUNK, EXTRA, NOTE, Layout
+from understudy.storage.video import Clip
 
 __all__ = ["checksum", "data_table", "episode_rows", "task_of", "tasks_table", "write_table"]
 
@@ -23,15 +26,36 @@ __all__ = ["checksum", "data_table", "episode_rows", "task_of", "tasks_table", "
 _OPTIONS: Mapping[str, Any] = {"use_dictionary": False, "write_page_checksum": True, "compression": "snappy"}
 
 
-def write_table(file: IO[bytes], tables: Iterable[pa.Table], *, filtered: Sequence[str] = ()) -> None:
-    """Writes tables of one schema into a Parquet file, a row group each."""
+def write_table(
+    file: IO[bytes], tables: Iterable[pa.Table], *, filtered: Sequence[str] = (), unpacked: Sequence[str] = ()
+) -> Any:
+    """Writes tables of one schema into a Parquet file, a row group each.
+
+    All columns are packed; if `unpacked` names some, neither those are nor pictures, which PNG has packed.
+    Gives back the file's Parquet metadata, or None where there was no table.
+    """
     stats = list(filtered) or False
     writer = None
     for table in tables:
-        writer = writer or pq.ParquetWriter(file, table.schema, write_statistics=stats, **_OPTIONS)
+        if writer is None:
+            options = {**_OPTIONS}
+            if unpacked:
+                packing = {_leaf(f): "none" if f.name in unpacked else "snappy" for f in table.schema}
+                options["compression"] = packing
+            writer = pq.ParquetWriter(file, table.schema, write_statistics=stats, **options)
         writer.write_table(table, row_group_size=len(table))
-    if writer is not None:
-        writer.close()
+    if writer is None:
+        return None
+    writer.close()
+    return writer.writer.metadata
+
+
+def _leaf(field: pa.Field) -> str:
+    """The path of a column's values in Parquet's terms."""
+    path, kind = field.name, field.type
+    while pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind):
+        path, kind = path + ".list.element", kind.value_type
+    return str(path)
 
 
 def task_of(episode: Episode) -> str:
@@ -61,8 +85,8 @@ def data_table(layout: Layout, episode: Episode, *, number: int, start: int, tas
         "index": start + frame,
         "task_index": np.full(steps, task, np.int64),
     }
-    columns = {f.name: episode.obs[key][:-1] for key, f in layout.obs.items()} | own
-    features = layout.features
+    columns = {f.name: episode.obs[key][:-1] for key, f in layout.stored.items()} | own
+    features = layout.columns
     return pa.table([to_arrow(f, columns[f.name]) for f in features], schema=data_schema(features))
 
 
@@ -70,19 +94,22 @@ def episode_rows(
     layout: Layout,
     episodes: Sequence[Episode],
     stats: Sequence[Mapping[str, Mapping[str, Any]]],
+    clips: Sequence[Mapping[str, Clip]],
     *,
     number: int,
     start: int,
     data: int,
     size: int,
+    plain: Sequence[str | None],
     rows: int,
 ) -> pa.Table:
     """The rows of meta/episodes for consecutive episodes in one data file.
 
     Args:
-        stats: of each episode: feature -> statistic -> value.
+        stats: of each episode: feature -> statistic -> value; clips: of each: feature -> its video.
         number: of the first episode; start: its first global row.
-        data: the number of the data file, and its size in bytes.
+        data: the number of the data file; size: its bytes; plain: [E], where in it
+            each episode's numbers lie, where that is noted.
         rows: the number of the file that these rows go to.
     """
     count = len(episodes)
@@ -101,6 +128,38 @@ def episode_rows(
         "dataset_from_index": whole(stop - length),
         "dataset_to_index": whole(stop),
     }
+    columns |= _video_columns(layout, length, clips, number)
+    columns |= _stats_columns(layout, stats)
+    columns["meta/episodes/chunk_index"] = whole(rows // CHUNK)
+    columns["meta/episodes/file_index"] = whole(rows % CHUNK)
+    columns |= {EXTRA + name: column for name, column in _extra(layout, episodes).items()}
+    columns[EXTRA + "bytes"] = whole(size)
+    columns[EXTRA + "plain"] = pa.array(plain, pa.string())
+    note = json.dumps({"version": 1, "keys": layout.renamed()})
+    return pa.table(columns).replace_schema_metadata({NOTE: note})
+
+
+def _video_columns(
+    layout: Layout, length: NDArray[np.int64], clips: Sequence[Mapping[str, Clip]], number: int
+) -> dict[str, pa.Array]:
+    """Where each episode's videos lie, a file each, and what we note of them."""
+    columns: dict[str, pa.Array] = {}
+    numbers = number + np.arange(len(length))
+    for name in layout.videos:
+        where = f"videos/{name}/"
+        columns[where + "chunk_index"] = pa.array(numbers // CHUNK, pa.int64())
+        columns[where + "file_index"] = pa.array(numbers % CHUNK, pa.int64())
+        columns[where + "from_timestamp"] = pa.array(np.zeros(len(length)))
+        columns[where + "to_timestamp"] = pa.array(length / layout.fps)
+        for fact in ("frames", "size", "crc"):
+            noted = [getattr(c[name], fact) for c in clips]
+            columns[f"{EXTRA}video/{name}/{fact}"] = pa.array(noted, pa.int64())
+    return columns
+
+
+def _stats_columns(layout: Layout, stats: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, pa.Array]:
+    """Each episode's statistics."""
+    columns: dict[str, pa.Array] = {}
     for feature in layout.signals:
         nested = pa.float64()
         for _ in feature.stats_shape:
@@ -108,12 +167,7 @@ def episode_rows(
         for name in stats[0][feature.name]:
             kind = pa.list_(pa.int64()) if name == "count" else nested
             columns[f"stats/{feature.name}/{name}"] = pa.array([s[feature.name][name] for s in stats], kind)
-    columns["meta/episodes/chunk_index"] = whole(rows // CHUNK)
-    columns["meta/episodes/file_index"] = whole(rows % CHUNK)
-    columns |= {EXTRA + name: column for name, column in _extra(layout, episodes).items()}
-    columns[EXTRA + "bytes"] = whole(size)
-    note = json.dumps({"version": 1, "keys": layout.renamed()})
-    return pa.table(columns).replace_schema_metadata({NOTE: note})
+    return columns
 
 
 def _extra(layout: Layout, episodes: Sequence[Episode]) -> dict[str, pa.Array]:
@@ -123,13 +177,15 @@ def _extra(layout: Layout, episodes: Sequence[Episode]) -> dict[str, pa.Array]:
     spoken = [None if e.labelled.all() else e.labelled for e in episodes]
     finals = {
         f"final/{f.name}": to_arrow(f, np.stack([e.obs[key][-1] for e in episodes]))
-        for key, f in layout.obs.items()
+        for key, f in layout.stored.items()
     }
+    if any(f.image for f in layout.obs.values()):  # what is read without its pictures can be checked too
+        finals["crc32_numbers"] = pa.array([_crc(layout, e, images=False) for e in episodes], pa.int64())
     return {
         "meta": pa.array([json.dumps(dict(e.meta)) for e in episodes], pa.string()),
         "success": pa.array([e.success for e in episodes], pa.bool_()),
         "terminated": pa.array([e.terminated for e in episodes], pa.bool_()),
-        "crc32": pa.array([_crc(e) for e in episodes], pa.int64()),
+        "crc32": pa.array([_crc(layout, e) for e in episodes], pa.int64()),
         "label": pa.array(labels, pa.list_(value)),
         "labelled": pa.array(spoken, pa.list_(pa.bool_())),
         "time": pa.array([e.time for e in episodes], pa.list_(pa.float64())),
@@ -137,8 +193,9 @@ def _extra(layout: Layout, episodes: Sequence[Episode]) -> dict[str, pa.Array]:
     }
 
 
-def _crc(e: Episode) -> int:
-    return checksum(e.obs, e.action, e.label, e.labelled, e.reward, e.terminated, e.success, e.meta, e.time)
+def _crc(layout: Layout, e: Episode, *, images: bool = True) -> int:
+    obs = {k: e.obs[k] for k, f in layout.stored.items() if images or not f.image}
+    return checksum(obs, e.action, e.label, e.labelled, e.reward, e.terminated, e.success, e.meta, e.time)
 
 
 def _same(a: Array, b: Array) -> bool:
@@ -160,7 +217,8 @@ def checksum(
     facts = [sorted(obs), terminated, success, json.dumps(dict(meta), sort_keys=True)]
     crc = zlib.crc32(repr(facts).encode())
     for part in (*(obs[k] for k in sorted(obs)), action, label, labelled, reward):
-        crc = zlib.crc32(part.data, crc)
+        for piece in pieces(part):
+            crc = zlib.crc32(piece.data, crc)
     return crc if time is None else zlib.crc32(time.data, crc)
 
 
