@@ -6,6 +6,7 @@ import os
 import sys
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+sys.path.insert(0, os.path.dirname(__file__))  # tests share their samples
 
 
 def pytest_runtest_setup() -> None:
