@@ -82,7 +82,7 @@ def test_pictures_and_discrete_actions_are_measured_too() -> None:
     assert set(names) == {"cam", "action"}
     assert names["cam"].mean == pytest.approx(seen.mean(), rel=1e-12)
     assert names["action"].high == 4
-    assert set(found.episodes[0].measures) == {"return", "labelled"}
+    assert set(found.episodes[0].measures) == {"length", "return", "labelled"}
     assert found.findings == ()
     assert len(found.rows()) == 2
     assert all(len(row) == 6 for row in found.rows())

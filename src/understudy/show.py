@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +9,20 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from understudy import storage
+from understudy import formats, storage
 from understudy.dataset import Dataset
-from understudy.envs import MissingExtra, task
+from understudy.envs import MissingExtra, Task, task
 from understudy.envs import tasks as task_names
 from understudy.episode import Array
 from understudy.evaluate import Report, compare
-from understudy.quality import inspect
+from understudy.quality import Inspection, inspect
+from understudy.replay import Replayed, replay
+from understudy.report.data import Source, Survey, headline, is_image, short, task_of, write_data_page
+from understudy.report.facts import load_json, printable
 
 __all__ = ["comparison", "inspection", "tasks"]
+
+_ROWS = 60  # dimensions in the table of a terminal
 
 
 def tasks(console: Console) -> dict[str, Any]:
@@ -52,34 +56,133 @@ def tasks(console: Console) -> dict[str, Any]:
     return {"tasks": listed}
 
 
-def _bounds(data: Dataset) -> tuple[Array, Array] | None:
-    """Of the actions, where all episodes are of one built-in task that has finite ones."""
-    names = {str(facts.get("task")) for facts in data.facts}
-    if len(names) != 1 or (name := names.pop()) not in task_names():
+def _bounds(data: Dataset, known: Task | None) -> tuple[Array, Array] | None:
+    """Of the actions, where the task has finite ones that fit."""
+    if known is None or not known.action.bounded:
         return None
-    with contextlib.suppress(MissingExtra):
-        spec = task(name).action
-        if spec.bounded and data.schema["action"] == ("float32", spec.low.shape):
-            return spec.low, spec.high
-    return None
+    spec = known.action
+    return (spec.low, spec.high) if data.schema["action"] == ("float32", spec.low.shape) else None
 
 
-def inspection(folder: Path, console: Console) -> dict[str, Any]:
-    """What is in a dataset and what is wrong with it."""
-    data = storage.read(folder)
-    found = inspect(data, bounds=_bounds(data))
-    for line in found.lines():
-        console.print(line, markup=False)
+def _angles(data: Dataset, known: Task | None) -> dict[str, tuple[int, ...]] | None:
+    """The observed angles, where the task names them and the observations are the task's own."""
+    if known is None:
+        return None
+    same = {k for k, (_, shape) in data.schema.items() if known.obs.get(k) == shape}
+    return {k: dims for k, dims in known.angles.items() if k in same}
+
+
+def _opened(path: Path) -> tuple[Dataset, Source]:
+    """A dataset of any layout, and what is known of it beside its episodes."""
+    layout = formats.recognise(path)
+    names: dict[str, tuple[str, ...]] = {}
+    if layout == "lerobot":
+        about = storage.info(path)
+        data = storage.read(path)
+        fps: float | None = about.fps
+        robot = about.robot_type
+        names = _names(path, data)
+    else:
+        data, robot = formats.read(path, layout), None
+        rates = {facts.get("fps") for facts in data.facts}
+        said = rates.pop() if len(rates) == 1 else None
+        fps = float(said) if isinstance(said, int | float) else None
+    name = path.resolve().name
+    bounds = _bounds(data, task_of(data))
+    return data, Source(name, formats.layout(layout).ABOUT, fps, robot, bounds, names)
+
+
+def _names(folder: Path, data: Dataset) -> dict[str, tuple[str, ...]]:
+    """What a LeRobot folder calls the dimensions of each vector, where there are as many names."""
+    features = load_json(folder / "meta" / "info.json")["features"]
+    found = {}
+    for key, (_, shape) in data.schema.items():
+        told = features.get(key if key == "action" else f"observation.{key}", {}).get("names")
+        if isinstance(told, dict) and len(told) == 1:
+            (told,) = told.values()  # as in {"motors": [...]}
+        if isinstance(told, list) and (len(told),) == shape and all(isinstance(n, str) for n in told):
+            found[key] = tuple(told)
+    return found
+
+
+def inspection(path: Path, console: Console, page: Path | None, replayed: int = 0) -> dict[str, Any]:
+    """What is in a dataset of any layout and what is wrong with it: in words, and as a page if one is wanted.
+
+    The first `replayed` episodes are played again in simulation, where their task is known.
+
+    Raises:
+        DataError: when it cannot be read.
+        ValueError: when it is empty, the page cannot be written there, or there is nothing to play it in.
+    """
+    data, source = _opened(path)
+    again = _replayed(data, replayed) if replayed else []
+    found = inspect(data, bounds=source.bounds, angles=_angles(data, task_of(data)))
+    survey = Survey(data, found, source)
+    console.print(f"[bold]{_plain(headline(survey).striptags())}[/]", soft_wrap=True)
+    said = (line for line in found.lines() if not line.startswith("to look at first"))  # a line each below
+    for line in (*said, *_recording(data, source)):
+        console.print(_plain(line), soft_wrap=True)
+    _dimensions(found, console)
+    for i, why in survey.first:
+        console.print(f"[magenta]look at[/] episode {i}: {_plain('; '.join(why))}", soft_wrap=True)
+    _findings(found, console)
+    for outcome in again:
+        console.print(f"played again: {_plain(str(outcome))}", soft_wrap=True)
+    result: dict[str, Any] = {"data": str(path), **found.summary()}
+    if again:
+        result["replay"] = [outcome.summary() for outcome in again]
+    if page is not None:
+        write_data_page(data, found, source, page)
+        console.print(f"wrote {page}", markup=False)
+    return result | {"page": None if page is None else str(page)}
+
+
+def _replayed(data: Dataset, count: int) -> list[Replayed]:
+    """The first `count` episodes played again, of all that there are."""
+    if count < 0:
+        raise ValueError(f"replay is {count}; it must be a number of episodes")
+    if (known := task_of(data)) is None:
+        raise ValueError("to play demonstrations again takes a built-in task, the same for all: see `tasks`")
+    return replay(data, known, range(min(count, len(data))))
+
+
+def _plain(text: str) -> str:
+    """Text from the data as it may stand in a terminal: one line, without codes that steer it."""
+    return escape(" ".join(printable(text).split()))
+
+
+def _recording(data: Dataset, source: Source) -> list[str]:
+    """How it was recorded, a line each."""
+    lines = [f"layout: {source.layout}"]
+    if source.fps and source.fps != 1:
+        lines.append(f"rate: {source.fps:g} Hz, {data.steps / source.fps:.0f} s of motion")
+    if source.robot:
+        lines.append(f"robot: {short(source.robot)}")
+    cameras = {k: shape for k, (kind, shape) in data.schema.items() if is_image((kind, shape))}
+    if cameras:
+        lines.append(f"cameras: {', '.join(f'{short(k)} {s[1]}×{s[0]}' for k, s in cameras.items())}")
+    return lines
+
+
+def _dimensions(found: Inspection, console: Console) -> None:
     table = Table("dimension", "min", "mean", "max", "std", "remark")
-    for row in found.rows():
-        table.add_row(*(escape(cell) for cell in row))
+    rows = found.rows()
+    for row in rows[:_ROWS]:
+        table.add_row(*(_plain(cell) for cell in row))
     console.print(table)
+    if len(rows) > _ROWS:
+        console.print(f"{len(rows) - _ROWS} more dimensions are in the page and in --json")
+
+
+def _findings(found: Inspection, console: Console) -> None:
     colours = {"error": "red", "warning": "yellow", "info": "cyan"}
     for f in found.findings:
-        console.print(f"[{colours[f.severity]}]{f.severity}[/] {escape(f.evidence)}\n  {escape(f.advice)}")
+        console.print(
+            f"[{colours[f.severity]}]{f.severity}[/] {_plain(f.evidence)}\n  {_plain(f.advice)}",
+            soft_wrap=True,
+        )
     if not found.findings:
         console.print("nothing suspicious found")
-    return {"data": str(folder), **found.summary()}
 
 
 def _evaluated(run: Path) -> Report:

@@ -6,15 +6,32 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from understudy.quality.lag import Lags
 from understudy.quality.measures import Floats, Measured, Span
+from understudy.quality.outliers import FAR
 from understudy.quality.types import EpisodeQuality, Finding
 
-__all__ = ["about_amount", "about_columns", "about_pauses", "about_stuck", "about_twins"]
+__all__ = [
+    "about_amount",
+    "about_columns",
+    "about_lag",
+    "about_near_twins",
+    "about_pauses",
+    "about_stuck",
+    "about_time",
+    "about_twins",
+]
 
 _FEW = 10  # episodes
 _ODD_LENGTH = 3.0  # times longer or shorter than the median
 _OFTEN = 0.25  # of the steps at an extreme, from which saturation is more than a note
 _PAUSED = 0.3  # of an episode's steps, from which its pauses are named
+_NEAR, _NEAR_STDS = 0.05, 0.05  # of the median distance to the nearest, and in stds: a near twin
+_NEAR_STEPS = 5  # of an episode at least, for its likeness to another to mean anything
+_UNEVEN = 0.25  # steps, from which a set's clock is bad
+_LOST = 0.01  # of the frames, from which losing them is more than a note
+_EXPLAINED = 0.1  # of the change of state that actions explain at least, for their lag to mean anything
+_TRIM = "Trim the waits, unless holding still is the task: a policy shown both may learn to stay"
 _STUCK_STEPS = 10  # that an episode has at least, for a value to count as stuck in it
 _STUCK_SHARE = 0.2  # of the episodes at most: what is still in more of them is meant to be
 
@@ -98,21 +115,40 @@ def about_columns(spans: Mapping[str, Span], saturated: Floats) -> Iterator[Find
         )
 
 
-def about_twins(measured: Sequence[Measured]) -> Iterator[Finding]:
-    """Episodes that are equal bit for bit."""
-    groups: dict[bytes, list[int]] = {}
-    for i, m in enumerate(measured):
-        groups.setdefault(m.digest, []).append(i)
-    twins = [g for g in groups.values() if len(g) > 1]
+def about_twins(twins: Sequence[Sequence[int]]) -> Iterator[Finding]:
+    """Episodes that are equal bit for bit, in groups."""
     if twins:
-        surplus = tuple(i for g in twins for i in g[1:])
+        surplus = tuple(sorted(i for g in twins for i in g[1:]))
         shown = "; ".join(" = ".join(map(str, g[:4])) for g in twins[:3]) + "; …" * (len(twins) > 3)
         yield Finding(
             "warning",
             "duplicates",
-            f"{len(surplus)} episodes repeat another one bit for bit: {shown}",
+            f"{len(surplus)} {'episode repeats' if len(surplus) == 1 else 'episodes repeat'} another one bit "
+            f"for bit: {shown}",
             "Remove them: they count double in training, and land on both sides of a split",
             surplus,
+        )
+
+
+def about_near_twins(
+    near: Floats, other: Sequence[int], twins: Sequence[Sequence[int]], lengths: Sequence[int]
+) -> Iterator[Finding]:
+    """Episodes that follow another one almost exactly, [E] stds away from it, and are not its equal."""
+    equal = {i for g in twins for i in g}
+    close = _NEAR * float(np.median(near))
+    found = [
+        i
+        for i in range(len(near))
+        if near[i] <= min(close, _NEAR_STDS) and i not in equal and lengths[i] >= _NEAR_STEPS
+    ]
+    if found and close > 0:
+        shown = "; ".join(f"{i} ~ {other[i]}" for i in found[:4]) + "; …" * (len(found) > 4)
+        yield Finding(
+            "info",
+            "near-duplicates",
+            f"{len(found)} episodes follow another one within {close:.2g} stds all the way: {shown}",
+            "Check that they were recorded twice, not copied and altered; keep them on one side of a split",
+            tuple(found),
         )
 
 
@@ -134,17 +170,77 @@ def about_stuck(measured: Sequence[Measured], spans: Mapping[str, Span]) -> Iter
             )
 
 
-def about_pauses(episodes: Sequence[EpisodeQuality]) -> Iterator[Finding]:
-    """Episodes that stand still for long."""
-    paused = tuple(e.index for e in episodes if e.measures.get("paused", 0.0) >= _PAUSED)
+def about_pauses(measures: Mapping[str, Floats], far: Mapping[str, Floats]) -> Iterator[Finding]:
+    """Episodes that halt on their way as others do not, or stand still for long."""
+    if "paused" not in measures:
+        return
+    odd = [far[k] >= FAR for k in ("pauses", "longest_pause") if k in far]
+    halted = tuple(np.flatnonzero(np.any(odd, axis=0)).tolist()) if odd else ()
+    share = measures["paused"]
+    paused = tuple(i for i in np.flatnonzero(share >= _PAUSED).tolist() if i not in halted)
+    if halted:
+        longest = measures["longest_pause"]
+        worst = max(halted, key=lambda i: longest[i])
+        yield Finding(
+            "warning",
+            "pauses",
+            f"{len(halted)} episodes halt on their way as the others do not: {_list(halted)} (longest: "
+            f"episode {worst}, {longest[worst]:g} steps)",
+            _TRIM,
+            halted,
+        )
     if paused:
-        worst = max(paused, key=lambda i: episodes[i].measures["paused"])
+        worst = max(paused, key=lambda i: share[i])
         yield Finding(
             # What most episodes do is the task's nature rather than a slip.
-            "warning" if 2 * len(paused) <= len(episodes) else "info",
-            "pauses",
+            "warning" if 2 * len(paused) <= len(share) else "info",
+            "standing",
             f"{len(paused)} episodes hardly move in {_PAUSED:.0%} or more of their steps: {_list(paused)} "
-            f"(most: episode {worst}, {episodes[worst].measures['paused']:.0%})",
-            "Trim the waits, unless holding still is the task: a policy shown both may learn to stay",
+            f"(most: episode {worst}, {share[worst]:.0%})",
+            _TRIM,
             paused,
+        )
+
+
+def about_time(measures: Mapping[str, Floats], steps: int) -> Iterator[Finding]:
+    """Clocks that are uneven in most episodes, and lost frames, whatever is usual in the set."""
+    jitter, lost = measures.get("jitter"), measures.get("dropped_frames")
+    if jitter is not None and (usual := float(np.nanmedian(jitter))) > _UNEVEN:
+        yield Finding(
+            "warning",
+            "uneven-time",
+            f"time steps vary by {usual:.0%} in the median episode",
+            "Check the recorder's load, or resample to one rate; policies take steps to be equally long",
+        )
+    if lost is not None and (total := int(np.nansum(lost))) > 0:
+        where = tuple(np.flatnonzero(np.nan_to_num(lost) > 0).tolist())
+        share = total / (steps + total)
+        yield Finding(
+            "warning" if share > _LOST else "info",
+            "dropped",
+            f"{total} frames were lost while recording, {share:.2%} of all, in {_list(where)}",
+            "Record at a lower rate or resolution, or on a faster disk",
+            where,
+        )
+
+
+def about_lag(lags: Lags) -> Iterator[Finding]:
+    """Actions that in the whole set come at another time than right before their effects."""
+    if lags.explained < _EXPLAINED or lags.usual == 0:
+        return
+    if lags.usual < 0:
+        yield Finding(
+            "warning",
+            "late-actions",
+            f"actions explain best what was seen {-lags.usual} steps before them (they explain "
+            f"{lags.explained:.0%} of the change)",
+            "They seem to be recorded too late, and a policy would act late: shift them against the "
+            "observations",
+        )
+    else:
+        yield Finding(
+            "info",
+            "delay",
+            f"actions take effect after {lags.usual} steps (they explain {lags.explained:.0%} of the change)",
+            "Give the policy a history or chunks of at least that many steps",
         )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-__all__ = ["SEVERITIES", "Column", "EpisodeQuality", "Finding", "Inspection", "Severity"]
+from understudy.numerics import Estimate
+
+__all__ = ["SEVERITIES", "Column", "EpisodeQuality", "Finding", "Inspection", "Severity", "Worst"]
 
 Severity: TypeAlias = Literal["error", "warning", "info"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")  # worst first
@@ -48,8 +50,8 @@ class Column:
 class EpisodeQuality:
     """One episode: its outcome and what was measured on it.
 
-    `measures` holds: "return"; "labelled", "paused" and "saturated", shares of its steps in [0, 1].
-    "saturated" is missing where actions are discrete, "paused" where there is nothing but images.
+    `measures` are those of `quality.MEASURES` that apply: none of time where nobody measured it, none of
+    states where there is nothing but images, none of a comparison with others where there are too few.
     """
 
     index: int
@@ -59,11 +61,25 @@ class EpisodeQuality:
 
 
 @dataclass(frozen=True)
+class Worst:
+    """An episode to look at first: how far it is from the others, and in what, the gravest reason first."""
+
+    index: int
+    score: float
+    reasons: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"episode {self.index}: {'; '.join(self.reasons)}"
+
+
+@dataclass(frozen=True)
 class Inspection:
     """What `inspect` found; `findings` come worst first.
 
     `facts` counts the values of each fact that episodes carry about where they come from: "task", "operator"
-    and "source".
+    and "source". `worst` ranks the episodes that stand out, the one to look at first coming first.
+    `operators` has, for each of two or more who recorded five episodes and more, "success", "length" and
+    "jerk" with their intervals, as far as they are known.
     """
 
     episodes: tuple[EpisodeQuality, ...]
@@ -72,6 +88,8 @@ class Inspection:
     facts: Mapping[str, Mapping[str, int]]
     columns: tuple[Column, ...]
     findings: tuple[Finding, ...]
+    worst: tuple[Worst, ...] = ()
+    operators: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
 
     def lines(self) -> list[str]:
         """The summary in words, a line each."""
@@ -88,6 +106,11 @@ class Inspection:
         for fact, counts in self.facts.items():
             shown = [f"{value} ({n})" for value, n in list(counts.items())[:6]]
             lines.append(f"{fact}: {', '.join(shown)}{', …' if len(counts) > 6 else ''}")
+        for name, measured in self.operators.items():
+            shown = [f"{what} {value}" for what, value in measured.items()]
+            lines.append(f"operator {name}: {', '.join(shown)}")
+        if self.worst:
+            lines.append(f"to look at first: {'; '.join(map(str, self.worst[:3]))}")
         return lines
 
     def rows(self) -> list[tuple[str, str, str, str, str, str]]:
@@ -108,6 +131,10 @@ class Inspection:
             "facts": {k: dict(v) for k, v in self.facts.items()},
             "columns": [asdict(c) for c in self.columns],
             "findings": [asdict(f) for f in self.findings],
+            "worst": [asdict(w) for w in self.worst],
+            "operators": {
+                k: {what: value.summary() for what, value in m.items()} for k, m in self.operators.items()
+            },
             "per_episode": [asdict(e) for e in self.episodes],
         }
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from understudy.report.folder import load_run, names
 from understudy.report.page import render
+from understudy.report.template import save
 
 __all__ = ["write_report"]
 
@@ -39,22 +37,5 @@ def write_report(runs: Sequence[Path], out: Path, *, title: str | None = None, f
     if target.is_dir():
         raise ValueError(f"{target} is a folder; a report is one file, such as {target / 'report.html'}")
     loaded = [load_run(folder, name) for folder, name in zip(listed, names(listed), strict=True)]
-    _write(target, render(loaded, title=title, films=films))
+    save(target, render(loaded, title=title, films=films))
     return target
-
-
-def _write(target: Path, text: str) -> None:
-    """Under another name first, then renamed: nobody ever opens half a page."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)  # a temporary file is readable by its owner only
-        os.replace(temporary, target)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(temporary)
-        raise

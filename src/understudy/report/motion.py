@@ -18,7 +18,19 @@ from understudy.report.facts import printable
 from understudy.report.spreads import traces
 from understudy.report.svg import number, tag
 
-__all__ = ["Look", "Route", "View", "look", "outcome", "paths", "still", "viewer"]
+__all__ = [
+    "Drawable",
+    "Look",
+    "Route",
+    "View",
+    "look",
+    "outcome",
+    "paths",
+    "route",
+    "spread",
+    "still",
+    "viewer",
+]
 
 Floats = NDArray[np.float64]
 _POINTS = 36_000  # points of one viewer, all paths together: 6 bytes each before base64
@@ -39,6 +51,18 @@ class View(Protocol):
     def unit(self) -> str: ...
     @property
     def goal(self) -> str | None: ...
+
+
+class Drawable(Protocol):
+    """What the viewer needs to know of a view: a place for every state, and perhaps where it should end."""
+
+    @property
+    def labels(self) -> tuple[str, ...]: ...
+    @property
+    def unit(self) -> str: ...
+    def path(self, episode: Episode) -> Floats: ...
+    def target(self, episode: Episode) -> Floats | None: ...
+    def distance(self, episode: Episode) -> float: ...
 
 
 @dataclass(frozen=True)
@@ -99,7 +123,7 @@ def outcome(success: bool | None) -> str:
 
 @dataclass(frozen=True)
 class Route:
-    """One episode's path: kind "demo", "success", "failure" or "rollout"; points [n, D] at steps [n]."""
+    """One episode's path: points [n, D] at steps [n], drawn as its kind: "demo", "success", "failure", …"""
 
     kind: str
     name: str
@@ -122,27 +146,29 @@ def paths(
     most = max(_PATHS // share, 60)
     room = most if demos is None else max(most - len(demos), 2 * most // 3)
     kept = sorted(rank[:room])
-    shown = [] if demos is None else demos.select(_spread(len(demos), most - len(kept)))
+    shown = [] if demos is None else demos.select(spread(len(demos), most - len(kept)))
     each = int(np.clip(_POINTS // share // max(len(shown) + len(kept), 1), 6, 120))
     out = [
-        _path(view, e, "demo", f"demonstration {e.meta.get('seed', i)}", each) for i, e in enumerate(shown)
+        route(view, e, "demo", f"demonstration {e.meta.get('seed', i)}", each) for i, e in enumerate(shown)
     ]
     return out + [
-        _path(view, tried[i][1], outcome(tried[i][1].success), f"seed {tried[i][0]}", each) for i in kept
+        route(view, tried[i][1], outcome(tried[i][1].success), f"seed {tried[i][0]}", each) for i in kept
     ]
 
 
-def _spread(count: int, most: int) -> list[int]:
+def spread(count: int, most: int) -> list[int]:
+    """At most `most` of the numbers below `count`, evenly."""
     return sorted(set(np.linspace(0, count - 1, min(count, max(most, 0))).round().astype(int).tolist()))
 
 
-def _path(view: Look, e: Episode, kind: str, name: str, each: int) -> Route:
+def route(view: Drawable, e: Episode, kind: str, name: str, each: int) -> Route:
+    """The path of an episode, at most `each` of its states."""
     n = min(each, len(e) + 1)
     at = np.floor(np.arange(n) * len(e) / (n - 1) + 0.5).astype(np.int64)  # the viewer computes these again
     return Route(kind, name, len(e), view.path(e)[at], at, view.target(e), view.distance(e))
 
 
-def viewer(view: Look, drawn: Sequence[Route], title: str) -> dict[str, Any]:
+def viewer(view: Drawable, drawn: Sequence[Route], title: str) -> dict[str, Any]:
     """What the viewer in the page reads: JSON, with the points as base64 of little-endian uint16.
 
     Points are in units of (high - low) / 65535 above low, path after path; a path's goal follows its points.
@@ -176,7 +202,7 @@ def viewer(view: Look, drawn: Sequence[Route], title: str) -> dict[str, Any]:
     }
 
 
-def _box(view: Look, drawn: Sequence[Route]) -> tuple[Floats, Floats]:
+def _box(view: Drawable, drawn: Sequence[Route]) -> tuple[Floats, Floats]:
     """The corners [D] of everything, with six digits as the page gets them, and never flat."""
     rows = [p.points for p in drawn] + [p.goal[None] for p in drawn if p.goal is not None]
     every = np.vstack(rows)
@@ -188,11 +214,11 @@ def _box(view: Look, drawn: Sequence[Route]) -> tuple[Floats, Floats]:
     return np.array([float(f"{v:.6g}") for v in low]), np.array([float(f"{v:.6g}") for v in high])
 
 
-def still(view: Look, drawn: Sequence[Route], title: str, most: int = 120) -> Markup:
+def still(view: Drawable, drawn: Sequence[Route], title: str, most: int = 120) -> Markup:
     """The same picture without a script: one projection, thinned further."""
     step = math.ceil(len(drawn) / most)
-    shown = [p for i, p in enumerate(drawn) if p.kind == "failure" or i % step == 0]
-    if len(view.dims) == 1:
+    shown = [p for i, p in enumerate(drawn) if p.kind in ("failure", "worst") or i % step == 0]
+    if len(view.labels) == 1:
         groups: dict[str, list[Floats]] = {}
         for p in shown:
             line = np.interp(np.arange(p.steps + 1), p.at, p.points[:, 0])

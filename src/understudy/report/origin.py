@@ -162,7 +162,7 @@ def settings(run: Run) -> str:
     """Everything that was chosen, as JSON to copy."""
     chosen = {
         k: run.facts[k]
-        for k in ("algorithm", "config", "network", "budget", "validation", "agent")
+        for k in ("algorithm", "config", "network", "augment", "budget", "validation", "agent")
         if k in run.facts
     }
     try:

@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import functools
-import hashlib
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib.resources import files
-from typing import Any
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from understudy.numerics import Estimate
@@ -24,6 +17,7 @@ from understudy.report.origin import Data, data, provenance_rows, settings
 from understudy.report.results import comparisons, curves, groups, learning
 from understudy.report.strips import Strip, known_task, strips
 from understudy.report.svg import number, percent
+from understudy.report.template import content_policy, embedded, environment, text_of
 
 __all__ = ["render"]
 
@@ -62,8 +56,8 @@ class Part:
 def render(runs: Sequence[Run], *, title: str | None, films: bool) -> str:
     """The whole page as text."""
     parts = [_part(run, i, films, share=len(runs)) for i, run in enumerate(runs)]
-    style, script = _file("report.css"), "".join(_file(name) for name in _SCRIPTS)
-    return _environment().get_template("report.html").render(
+    style, script = text_of("report.css"), "".join(text_of(name) for name in _SCRIPTS)
+    return environment().get_template("report.html").render(
         title=title or _title(runs),
         headline=words.headline(runs),
         verdict=words.verdict(runs[0]) if len(runs) == 1 else words.between(runs),
@@ -75,7 +69,7 @@ def render(runs: Sequence[Run], *, title: str | None, films: bool) -> str:
         made=_made(runs),
         style=Markup(style),
         script=Markup(script),
-        policy=_policy(style, script),
+        policy=content_policy(style, script),
     )  # fmt: skip
 
 
@@ -141,18 +135,6 @@ def _marks(drawn: Sequence[Route]) -> str:
     return f"{text[:1].upper()}{text[1:]}."
 
 
-def embedded(value: Any) -> Markup:
-    """JSON that can stand in a script element: no character in it can end the element or the line.
-
-    >>> embedded({"a": "</script>\\u2028"})
-    Markup('{"a":"\\\\u003c/script\\\\u003e\\\\u2028"}')
-    """
-    text = json.dumps(value, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
-    for character in "<>&":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(text)
-
-
 def _title(runs: Sequence[Run]) -> str:
     tasks = sorted({r.task for r in runs if r.task})
     what = tasks[0] if len(tasks) == 1 else runs[0].name if len(runs) == 1 else f"{len(runs)} runs"
@@ -196,37 +178,3 @@ def _ends(e: Estimate, *, share: bool = False) -> str:
 
 def _short(e: Estimate) -> str:
     return words.amount(e).split(" [")[0]
-
-
-def _file(name: str) -> str:
-    return files("understudy.report").joinpath("templates", name).read_text("utf-8").replace("\r\n", "\n")
-
-
-@functools.cache
-def _environment() -> Environment:
-    made = Environment(
-        loader=FunctionLoader(_file),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    made.filters |= {"number": number, "counted": words.counted}
-    return made
-
-
-def _policy(style: str, script: str) -> str:
-    """The content security policy: this style sheet, this script, pictures from inside, nothing else."""
-    rules: Mapping[str, str] = {
-        "default-src": "'none'",
-        "style-src": _hash(style),
-        "script-src": _hash(script),
-        "img-src": "data:",
-        "base-uri": "'none'",
-        "form-action": "'none'",
-    }
-    return "; ".join(f"{k} {v}" for k, v in rules.items())
-
-
-def _hash(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

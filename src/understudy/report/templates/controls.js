@@ -2,7 +2,8 @@
 Object.assign(Viewer.prototype, {
   legend() {
     const list = this.root.querySelector(".legend");
-    const kinds = ["demo", "success", "failure", "rollout"].filter((k) => this.paths.some((p) => p.kind === k));
+    const kinds = Object.keys(this.words).filter((k) => this.paths.some((p) => p.kind === k));
+    list.replaceChildren();
     const goals = this.paths.filter((p) => p.goal && p.kind !== "demo").length;
     for (const kind of goals ? [...kinds, "goal"] : kinds) {
       const count = kind === "goal" ? goals : this.paths.filter((p) => p.kind === kind).length;
@@ -10,7 +11,7 @@ Object.assign(Viewer.prototype, {
       button.type = "button";
       button.className = `key ${kind}`;
       button.setAttribute("aria-pressed", "true");
-      const name = kind === "goal" ? "goals" : PLURAL[kind];
+      const name = kind === "goal" ? "goals" : this.words[kind][1];
       button.append(document.createElement("i"), `${name} `, Object.assign(document.createElement("small"), { textContent: count }));
       button.addEventListener("click", () => {
         const hide = !this.hidden.has(kind);
@@ -27,12 +28,24 @@ Object.assign(Viewer.prototype, {
     this.slider.value = this.longest;
     this.slider.addEventListener("input", () => { this.stop(); this.seek(+this.slider.value); });
     this.play.addEventListener("click", () => (this.playing ? this.stop() : this.start()));
-    const order = ["failure", "success", "rollout", "demo"];
+    const order = ["worst", "failure", "success", "rollout", "demo"];
     const sorted = [...this.paths].sort((a, b) => order.indexOf(a.kind) - order.indexOf(b.kind));
-    for (const p of sorted) this.choice.append(new Option(p.kind === "demo" ? p.name : `${p.name}, ${WORDS[p.kind]}`, this.paths.indexOf(p)));
+    for (const p of sorted) this.choice.append(new Option(p.kind === "demo" ? p.name : `${p.name}, ${this.words[p.kind][0]}`, this.paths.indexOf(p)));
+    this.colourings();
     this.choice.addEventListener("change", () => this.pick(this.paths[this.choice.value] ?? null));
     this.root.querySelector(".reset").addEventListener("click", () => { this.home(); this.pick(null); });
     this.seek(this.longest);
+  },
+
+  // Where there are several ways to colour the paths, a choice between them.
+  colourings() {
+    const ways = this.spec.colourings ?? [];
+    if (ways.length < 2) return;
+    const field = document.createElement("label"), choice = document.createElement("select");
+    ways.forEach((way, i) => choice.append(new Option(way.name, i)));
+    choice.addEventListener("change", () => { this.paint_by(+choice.value); this.legend(); this.draw(); });
+    field.append("Colour by ", choice);
+    this.root.querySelector(".reset").before(field);
   },
 
   seek(time) {
@@ -91,7 +104,7 @@ Object.assign(Viewer.prototype, {
     if (!found) return;
     const far = found.distance === null ? "" : ` · ${label(+found.distance.toPrecision(3))} ${this.spec.unit} from the goal at the end`;
     const strong = Object.assign(document.createElement("strong"), { textContent: found.name });
-    const kind = found.kind === "demo" ? "" : ` · ${WORDS[found.kind]}`;
+    const kind = found.kind === "demo" ? "" : ` · ${this.words[found.kind][0]}`;
     this.tip.replaceChildren(strong, `${kind} · ${found.steps} steps${far}`);
     const room = this.canvas.clientWidth - this.tip.offsetWidth - 8;
     this.tip.style.left = `${clamp(x + 14, 8, Math.max(8, room))}px`;

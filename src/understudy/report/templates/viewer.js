@@ -4,6 +4,8 @@ document.documentElement.classList.add("js");
 
 const WORDS = { demo: "demonstration", success: "success", failure: "failure", rollout: "rollout" };
 const PLURAL = { demo: "demonstrations", success: "successes", failure: "failures", rollout: "rollouts" };
+const PLAIN = Object.fromEntries(Object.keys(WORDS).map((kind) => [kind, [WORDS[kind], PLURAL[kind]]]));
+const LOUD = new Set(["failure", "worst"]);
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const clamp = (x, a, b) => Math.min(Math.max(x, a), b);
 
@@ -47,8 +49,10 @@ class Viewer {
     this.clock = root.querySelector("output");
     this.play = root.querySelector(".play");
     this.choice = root.querySelector("select");
+    this.words = PLAIN;
+    if (this.spec.colourings) this.paint_by(0);
     if (this.dims < 3) root.querySelector(".hint").textContent = "drag to move · click, then scroll to zoom";
-    this.hidden = new Set();
+    this.hidden ??= new Set();
     this.picked = this.hovered = null;
     this.longest = Math.max(1, ...this.paths.map((p) => p.steps));
     this.time = this.longest;
@@ -84,6 +88,14 @@ class Viewer {
     this.unit = wide.map((w) => (stretch ? w : most));
     this.half = wide.map((w, d) => w / this.unit[d]);
     this.stretch = stretch;
+  }
+
+  // One of the ways to colour the paths that the page offers: a kind for each, and the words for the kinds.
+  paint_by(index) {
+    const way = this.spec.colourings[index];
+    this.words = way.words;
+    this.hidden = new Set();
+    this.paths.forEach((p, i) => { p.kind = way.kinds[i]; });
   }
 
   home() {
@@ -160,14 +172,15 @@ class Viewer {
     c.clearRect(0, 0, w, h);
     c.font = `11.5px ${getComputedStyle(document.body).fontFamily}`;
     c.lineJoin = c.lineCap = "round";
-    this.ink = Object.fromEntries(["ink", "muted", "line", "paper", "success", "failure", "demo", "rollout", "goal"].map((n) => [n, colour("--" + n)]));
+    this.ink = Object.fromEntries(["ink", "muted", "line", "paper", "goal", ...Object.keys(this.words)].map((n) => [n, colour("--" + n)]));
     const to = this.projector(w, h);
     if (this.dims === 3) this.box(c, to); else this.axes(c, to, w, h);
     const focus = this.hovered ?? this.picked;
     const shown = this.paths.filter((p) => !this.hidden.has(p.kind));
     for (const p of shown) p.screen = p.points.map(to);
     if (this.dims === 3) for (const p of shown) if (p.kind !== "demo") this.shadow(c, to, p, focus);
-    for (const p of shown) if (p !== focus) this.path(c, p, focus !== null);
+    for (const loud of [false, true]) // what matters is drawn on top
+      for (const p of shown) if (p !== focus && LOUD.has(p.kind) === loud) this.path(c, p, focus !== null);
     if (!this.hidden.has("goal")) for (const p of shown) if (p.goal && p.kind !== "demo") this.goal(c, to(p.goal), focus === null ? 0.55 : p === focus ? 1 : 0.15);
     if (focus && shown.includes(focus)) { this.path(c, focus, false, true); if (focus.goal) this.goal(c, to(focus.goal), 1); }
   }
@@ -188,9 +201,9 @@ class Viewer {
 
   path(c, p, dim, strong = false) {
     const demo = p.kind === "demo", done = this.time >= p.steps;
-    const base = strong ? 1 : dim ? 0.1 : demo ? 0.42 : p.kind === "failure" ? 0.95 : 0.5;
+    const base = strong ? 1 : dim ? 0.1 : demo ? 0.42 : LOUD.has(p.kind) ? 0.95 : 0.5;
     c.strokeStyle = c.fillStyle = this.ink[p.kind];
-    c.lineWidth = strong ? 3 : demo ? 1 : p.kind === "failure" ? 1.8 : 1.3;
+    c.lineWidth = strong ? 3 : demo ? 1 : p.kind === "worst" ? 2.4 : p.kind === "failure" ? 1.8 : 1.3;
     c.setLineDash(demo && !strong ? [1.5, 3.5] : []);
     if (this.time < this.longest) { c.globalAlpha = base * 0.16; this.stroke(c, p.screen); }
     c.globalAlpha = base;
