@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -22,8 +22,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from understudy import storage
+from understudy import formats, storage
+from understudy.actions import converted
+from understudy.actions.chunks import declared
 from understudy.agent import Agent, Chunked, load
+from understudy.augment import Augmentation, Wish
 from understudy.baselines import baseline_policies
 from understudy.dataset import Dataset
 from understudy.envs import Task, UnknownTask
@@ -80,6 +83,9 @@ class Network:
     """Actions played before the policy is asked again."""
     normalizer: Literal["standard", "range", "quantile", "identity"] = "standard"
     """Of observations and continuous actions; its statistics come from the training episodes."""
+    relative: Literal["no", "body", "world"] = "no"
+    """Predict actions relative to the pose at the chunk's start, in the hand's axes or in fixed ones. The
+    data must have absolute actions and say what they mean (see `understudy actions`)."""
 
     def head_for(self, data: Dataset, which: Task | None) -> HeadConfig:
         """The head's configuration for these actions."""
@@ -101,7 +107,11 @@ class Network:
         """A fresh agent, its normalisers fitted to `data`, its actions within the task's bounds, if any."""
         head = self.head_for(data, which)
         discrete = isinstance(head, Categorical)
-        bounded = which is not None and not discrete and which.action.bounded
+        frame = None if self.relative == "no" else declared(data, self.relative)
+        own = frame is None and not converted(
+            data.facts
+        )  # the task's bounds are for actions as it takes them
+        bounded = which is not None and not discrete and which.action.bounded and own
         return Agent.build(
             data,
             MLP(self.hidden, self.activation, self.dropout),
@@ -112,6 +122,7 @@ class Network:
             actions=None if discrete else self.normalizer,
             angles={} if which is None else dict(which.angles),
             bounds=(which.action.low, which.action.high) if bounded and which is not None else None,
+            frame=frame,
             seed=seed,
         )
 
@@ -145,18 +156,24 @@ def fit(
     budget: Budget,
     validation: float,
     which: Task | None,
+    augment: Sequence[Wish] = (),
     run: Path | None = None,
     resume: bool = False,
     progress: bool = False,
 ) -> tuple[Agent, Outcome]:
-    """Trains an agent on `data`, holding out a share `validation` of its episodes."""
+    """Trains an agent on `data`, holding out a share `validation` of its episodes.
+
+    `augment` is for algorithms whose learner takes augmentations; it is fitted to the training episodes.
+    """
     held = (
         0 if validation == 0 or len(data) < 2 else min(len(data) - 1, max(1, round(validation * len(data))))
     )
     val, training = data.split(held / len(data), config.seed)
     agent = network.agent(training, which, config.seed)
-    learner = import_module(f"understudy.learn.{algorithm}").Learner(agent, training, config)
-    windows = val.windows(agent.history, agent.horizon) if held else None
+    changes = _built(augment, training, which)
+    extra = {"augment": changes} if changes else {}
+    learner = import_module(f"understudy.learn.{algorithm}").Learner(agent, training, config, **extra)
+    windows = agent.examples(val) if held else None
     outcome = train(
         learner,
         budget,
@@ -166,6 +183,18 @@ def fit(
         progress=progress,
     )
     return learner.agent, outcome
+
+
+def _built(augment: Sequence[Wish], data: Dataset, which: Task | None) -> list[Augmentation]:
+    """The augmentations that were asked for, fitted to this data."""
+    symmetries = () if which is None else which.symmetries
+    if symmetries and converted(data.facts):
+        symmetric = [str(w) for w in augment if w.name in ("mirror", "rotation")]
+        if symmetric:
+            raise ValueError(
+                f"{symmetric[0]} is declared for the actions that the task takes, and these were converted"
+            )
+    return [change for wish in augment for change in wish.build(data, symmetries)]
 
 
 def fit_run(
@@ -180,6 +209,7 @@ def fit_run(
     schedule: Literal["cosine", "constant"] = "cosine",
     validation: float = 0.1,
     successes_only: bool = False,
+    augment: tuple[Wish, ...] = (),
     resume: bool = False,
     console: Console | None = None,
 ) -> dict[str, Any]:
@@ -194,7 +224,7 @@ def fit_run(
     asked = (config, network, budget)
     if schedule == "cosine" and config.decay is None:
         config = replace(config, decay=budget.steps)
-    settings = _settings(algorithm, config, network, budget, validation, successes_only)
+    settings = _settings(algorithm, config, network, budget, validation, successes_only, augment)
     before: dict[str, Any] = {}
     if resume:
         before, settings = _to_resume(out, algorithm)
@@ -205,9 +235,10 @@ def fit_run(
         )
         validation, successes_only = float(settings["validation"]), bool(settings["successes_only"])
         _nothing_else_asked(out, asked, (config, network, budget))
+        augment = _own_augment(out, augment, settings["augment"])
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out} exists and is not empty; choose another folder, or --resume the run in it")
-    episodes = storage.read(data)
+    episodes = formats.read(data)
     made_for = task_of(episodes)
     if task is not None and made_for != task:
         raise ValueError(f"{data} was recorded on {made_for or 'no task it names'}, not on {task}")
@@ -221,6 +252,8 @@ def fit_run(
         raise ValueError(f"no episode of {data} is a success; leave --successes-only out")
     if validation and len(used) < 2:
         console.print("one episode cannot be split: training without validation")
+    which = _known(made_for)
+    _built(augment, used, which)  # a wrong one is refused before the folder is begun
     run = _description(made_for, settings, _about(data, out, used, fingerprint))
     if not resume:
         write_json(out / "run.json", run)  # so that --resume knows the settings
@@ -231,7 +264,8 @@ def fit_run(
         network=network,
         budget=budget,
         validation=validation,
-        which=_known(made_for),
+        which=which,
+        augment=augment,
         run=out,
         resume=resume,
         progress=console.is_terminal,
@@ -260,12 +294,18 @@ def begin_run(
     out: Path, data: Path, used: Dataset, *, config: Any, network: Network, budget: Budget, validation: float
 ) -> dict[str, Any]:
     """What run.json says of a behavioural cloning run on `used`, read from `data`, that is about to begin."""
-    settings = _settings("bc", config, network, budget, validation, False)
+    settings = _settings("bc", config, network, budget, validation, False, ())
     return _description(task_of(used), settings, _about(data, out, used, used.fingerprint()))
 
 
 def _settings(
-    algorithm: str, config: Any, network: Network, budget: Budget, validation: float, successes_only: bool
+    algorithm: str,
+    config: Any,
+    network: Network,
+    budget: Budget,
+    validation: float,
+    successes_only: bool,
+    augment: Sequence[Wish],
 ) -> dict[str, Any]:
     return {
         "algorithm": algorithm,
@@ -274,6 +314,7 @@ def _settings(
         "budget": asdict(budget),
         "validation": validation,
         "successes_only": successes_only,
+        "augment": [str(w) for w in augment],
     }
 
 
@@ -306,6 +347,7 @@ def _about(data: Path, out: Path, used: Dataset, fingerprint: str) -> dict[str, 
         "episodes": len(used),
         "steps": used.steps,
         "success": sum(said) / len(said) if said else None,
+        "converted": converted(used.facts),
     }
 
 
@@ -314,7 +356,7 @@ def _to_resume(out: Path, algorithm: str) -> tuple[dict[str, Any], dict[str, Any
     if run["algorithm"] != algorithm:
         raise ValueError(f"{out} was begun with {run['algorithm']}, not {algorithm}")
     names = ("algorithm", "config", "network", "budget", "validation", "successes_only")
-    return run, {k: run[k] for k in names}
+    return run, {k: run[k] for k in names} | {"augment": run.get("augment", [])}
 
 
 def _nothing_else_asked(out: Path, asked: tuple[Any, ...], kept: tuple[Any, ...]) -> None:
@@ -326,6 +368,17 @@ def _nothing_else_asked(out: Path, asked: tuple[Any, ...], kept: tuple[Any, ...]
                     f"{name} is {value!r}, but {out} was begun with {getattr(own, name)!r}; --resume goes on "
                     "with the run's own settings, so leave it out"
                 )
+
+
+def _own_augment(out: Path, asked: tuple[Wish, ...], said: Sequence[str]) -> tuple[Wish, ...]:
+    """The augmentations that a resumed run was begun with; others are refused."""
+    own = tuple(Wish.parse(str(w)) for w in said)
+    if asked not in ((), own):
+        raise ValueError(
+            f"augment is {' '.join(map(str, asked))}, but {out} was begun with {' '.join(said) or 'none'}; "
+            "--resume goes on with the run's own settings, so leave it out"
+        )
+    return own
 
 
 def open_run(folder: Path) -> dict[str, Any]:
@@ -435,6 +488,11 @@ def evaluate_run(
             f"{policy} was trained on {run['task']}, not on {which.name}; to try it there all the same, "
             "add --other-task"
         )
+    if run["data"].get("converted"):
+        raise ValueError(
+            f"{policy} learned from converted actions, which {which.name} does not take; train on actions "
+            "converted back (`understudy actions`)"
+        )
     chunked = Chunked(load(policy / "agent"), parse(Network, run["network"], "network").execute)
     data, why = _demonstrations(policy, run)
     seeds = fresh_seeds(episodes, () if data is None else data, seed)
@@ -473,9 +531,9 @@ def _brief(report: Report) -> dict[str, Any]:
 def _demonstrations(folder: Path, run: Mapping[str, Any]) -> tuple[Dataset | None, str | None]:
     """The episodes that a run learned from, or why they are not at hand."""
     where = folder / str(run["data"]["path"])
-    if not where.is_dir():
+    if not where.exists():
         return None, f"the demonstrations are not at {where} any more"
-    data = storage.read(where)
+    data = formats.read(where)
     if data.fingerprint() != run["data"]["fingerprint"]:
         return None, f"{where} has changed since training"
     return data, None

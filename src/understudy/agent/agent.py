@@ -14,10 +14,11 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from understudy import heads, nets
-from understudy.agent.door import windows
+from understudy.actions import ChunkFrame, ChunkRelative
+from understudy.agent.door import check_frame, windows
 from understudy.agent.normalize import Columns, Kind, Normalizer, columns_of
 from understudy.agent.single import Single
-from understudy.dataset import Dataset
+from understudy.dataset import Dataset, Windows
 from understudy.episode import Array
 from understudy.serial import spec, write_json, write_tree
 
@@ -47,6 +48,8 @@ class Agent(nn.Module):
         horizon: H >= 1, the number of actions predicted.
         bounds: (low, high), each [A] in raw units, to which actions are clipped before they leave. Without
             them nothing is clipped.
+        frame: None, or how the head's actions are relative to the pose at a chunk's start. Then `act` and
+            `chunks` give absolute actions all the same; methods on tensors speak of relative ones.
 
     Raises:
         ValueError: when head, trunk and normalisers do not fit together.
@@ -66,9 +69,12 @@ class Agent(nn.Module):
         history: int,
         horizon: int,
         bounds: Bounds | None = None,
+        frame: ChunkFrame | None = None,
     ) -> None:
         super().__init__()
-        columns = action.columns
+        columns, self.frame = action.columns, frame
+        if frame is not None:
+            check_frame(frame, columns, obs, bounded=bounds is not None)
         if not obs:
             raise ValueError("obs is empty; an agent needs at least one observation")
         if not (1 <= history <= _LONGEST and 1 <= horizon <= _LONGEST):
@@ -124,13 +130,14 @@ class Agent(nn.Module):
         angles: Mapping[str, Sequence[int]] | None = None,
         quaternions: Mapping[str, Sequence[tuple[int, Literal["wxyz", "xyzw"]]]] | None = None,
         bounds: Bounds | None = None,
+        frame: ChunkFrame | None = None,
         seed: int = 0,
     ) -> Agent:
         """An agent with fresh weights and normalisers fitted to `data`, which should be training data only.
 
         Args:
             data: whose observations and labels are measured.
-            trunk: as in the constructor, and so are head, history, horizon and bounds.
+            trunk: as in the constructor, and so are head, history, horizon, bounds and frame.
             observations: how observations are normalised; see `Columns`.
             actions: how actions are. None: "range" for a head that ends at ±1, "identity" for discrete
                 choices, else "standard".
@@ -143,14 +150,21 @@ class Agent(nn.Module):
             {k: tuple(v) for k, v in (quaternions or {}).items()},
         )
         obs = {k: Normalizer.fit(data, k, c) for k, c in columns_of(data, observations, *named).items()}
-        dtype, shape = data.schema["action"]
+        acted = data if frame is None else ChunkRelative(data, 1, horizon, frame)
+        dtype, shape = acted.schema["action"]
         discrete = dtype == "int64"
         usual: Kind = "identity" if discrete else "range" if head.bounded else "standard"
         columns = Columns(shape, usual if actions is None else actions, discrete=discrete)
-        action = Normalizer.fit(data, "label", columns)
+        action = Normalizer.fit(acted, "label", columns)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return cls(obs, action, trunk, head, history, horizon, bounds)
+            return cls(obs, action, trunk, head, history, horizon, bounds, frame)
+
+    def examples(self, data: Dataset) -> Windows | ChunkRelative:
+        """All windows of `data`, with actions as the head should predict them."""
+        if self.frame is None:
+            return data.windows(self.history, self.horizon)
+        return ChunkRelative(data, self.history, self.horizon, self.frame)
 
     # ── tensors in raw units ──────────────────────────────────────────────────────────────────────────
 
@@ -229,7 +243,7 @@ class Agent(nn.Module):
                 out = (self.mode(seen) if noise is None else self.sample(seen, generator, noise)).numpy()
         if not np.isfinite(out).all():
             raise ValueError("the action is not finite: the observation is too far from all that was learned")
-        return out
+        return out if self.frame is None else self.frame.to_absolute(obs, out)
 
     def windows(self, obs: Mapping[str, ArrayLike] | ArrayLike) -> tuple[dict[str, Array], bool]:
         """Checked arrays, name -> [B, K, *shape], and whether it was a single window (so B = 1).
@@ -269,6 +283,7 @@ class Agent(nn.Module):
             "trunk": spec(self.trunk_config),
             "head": spec(self.head_config),
             "bounded": self.low is not None,
+            **({} if self.frame is None else {"frame": self.frame.text()}),
         }
 
     def save(self, folder: str | Path) -> None:

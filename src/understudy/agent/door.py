@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from understudy.actions import ChunkFrame
+from understudy.actions.space import seen_keys
 from understudy.agent.normalize import Columns
 from understudy.episode import Array, as_obs
 
-__all__ = ["windows"]
+__all__ = ["check_frame", "windows"]
 
 
 def windows(
@@ -62,3 +64,18 @@ def _window(key: str, x: Array, columns: Columns, history: int) -> tuple[Array, 
     if not (x.flags.writeable and x.flags.c_contiguous):
         x = x.copy()  # a tensor must be able to own it
     return x.reshape(-1, history, *columns.shape), single
+
+
+def check_frame(frame: ChunkFrame, columns: Columns, obs: Collection[str], *, bounded: bool) -> None:
+    """Refuses actions and observations that cannot be relative to a chunk's start.
+
+    Raises:
+        ValueError: naming what is wrong.
+    """
+    if bounded or columns.discrete or columns.shape != (frame.relative.width,):
+        kind = f"{'bounded, ' * bounded}{'discrete, ' * columns.discrete}of shape {list(columns.shape)}"
+        raise ValueError(
+            f"relative actions are continuous, unbounded and {frame.relative.width} wide; these are {kind}"
+        )
+    if missing := sorted(seen_keys(frame.space) - set(obs)):
+        raise ValueError(f"the pose is in obs {missing[0]!r}, which the agent does not see: {sorted(obs)}")

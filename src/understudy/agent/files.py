@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from understudy import heads, nets
+from understudy.actions import ChunkFrame
 from understudy.agent.agent import DESCRIPTION, FORMAT, VERSION, WEIGHTS, Agent, check_state
 from understudy.agent.normalize import Columns, Normalizer
 from understudy.episode import Array
@@ -55,6 +56,7 @@ def from_description(description: Mapping[str, Any], state: Mapping[str, Any]) -
             f"format is {said[0]!r}, version {said[1]!r}; this reads {FORMAT!r}, version {VERSION}"
         )
     names = {"history", "horizon", "obs", "action", "trunk", "head", "bounded"}
+    frame = None if "frame" not in d else ChunkFrame.parse(d.pop("frame"))
     if d.keys() != names:
         raise ValueError(f"the description has {sorted(d)}; it must have {sorted(names)}")
     for name, kind in (("history", int), ("horizon", int), ("bounded", bool), ("obs", dict)):
@@ -67,7 +69,9 @@ def from_description(description: Mapping[str, Any], state: Mapping[str, Any]) -
     try:
         with torch.device("meta"):  # shapes alone: a description cannot make this machine allocate
             blank = {k: _blank(c) for k, c in obs.items()}
-            agent = Agent(blank, _blank(action), trunk, head, d["history"], d["horizon"])
+            agent = Agent(blank, _blank(action), trunk, head, d["history"], d["horizon"], frame=frame)
+            if d["bounded"] and frame is not None:
+                raise ValueError("relative actions have no bounds, but bounded is True")
             if d["bounded"]:
                 agent.low, agent.high = torch.empty(action.shape), torch.empty(action.shape)
     except (RuntimeError, OverflowError):  # PyTorch, when a number of elements does not fit 64 bits

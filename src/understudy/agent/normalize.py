@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -78,6 +78,14 @@ class Columns:
         return self.shape[-1:] if self.image else self.shape
 
 
+class Rows(Protocol):
+    """What has columns to take statistics of: a Dataset, or what stands in for one."""
+
+    def chunks(self, key: str) -> Iterator[Array]:
+        """The rows of one column, in pieces of bounded size."""
+        ...
+
+
 class Moments(NamedTuple):
     """Statistics of rows, each [D], in float64; merged exactly from pieces."""
 
@@ -119,7 +127,7 @@ class Moments(NamedTuple):
         )
 
 
-def _rows(data: Dataset, name: str, columns: Columns) -> Iterator[Array]:
+def _rows(data: Rows, name: str, columns: Columns) -> Iterator[Array]:
     """The column in pieces [n, D]; images pixel by pixel in [0, 1]."""
     for piece in data.chunks(name):
         if not columns.image:
@@ -129,7 +137,7 @@ def _rows(data: Dataset, name: str, columns: Columns) -> Iterator[Array]:
             yield piece[at : at + 64].reshape(-1, columns.shape[-1]) / np.float32(255)
 
 
-def _quantiles(data: Dataset, name: str, columns: Columns, rows: int, width: int) -> Array:
+def _quantiles(data: Rows, name: str, columns: Columns, rows: int, width: int) -> Array:
     """[2, D], the 1st and 99th percentile, a few dimensions at a time so that no second copy is made."""
     out = np.empty((2, width))
     step = max(1, _BLOCK // (4 * rows))
@@ -168,7 +176,7 @@ class Normalizer(nn.Module):
         self._plain = columns.kind == "identity" and not columns.image
 
     @classmethod
-    def fit(cls, data: Dataset, name: str, columns: Columns) -> Normalizer:
+    def fit(cls, data: Rows, name: str, columns: Columns) -> Normalizer:
         """Statistics of one column of `data`: an observation's name, or "label" for the expert's actions."""
         size = columns.statistics
         shift, scale = np.zeros(size), np.ones(size)

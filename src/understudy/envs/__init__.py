@@ -5,6 +5,7 @@ from understudy.envs.door import Adapted, DoorEnv, UnseededWarning, adapt
 from understudy.envs.filming import FilmError, film, render_available
 from understudy.envs.registry import MissingExtra, Task, UnknownTask, View, task, tasks
 from understudy.envs.spaces import ActionSpec
+from understudy.envs.symmetry import Flips, Reflection, Turning, Turns
 
 __all__ = [
     "ActionSpec",
@@ -12,8 +13,12 @@ __all__ = [
     "DoorEnv",
     "FilmError",
     "Finding",
+    "Flips",
     "MissingExtra",
+    "Reflection",
     "Task",
+    "Turning",
+    "Turns",
     "UnknownTask",
     "UnseededWarning",
     "View",

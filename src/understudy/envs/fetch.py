@@ -13,13 +13,15 @@ from typing import Any, final
 import numpy as np
 
 from understudy.envs.spaces import ActionSpec
+from understudy.envs.symmetry import Flips, Reflection
 from understudy.episode import Array, Obs
 
-__all__ = ["ACTION", "CAMERA", "Fetch", "shapes"]
+__all__ = ["ACTION", "CAMERA", "Fetch", "mirror", "shapes"]
 
 ACTION = ActionSpec.box([-1.0] * 4, [1.0] * 4)
 CAMERA = {"distance": 1.3, "azimuth": 145.0, "elevation": -20.0, "lookat": np.array([1.3, 0.75, 0.5])}
 _SUBSTEPS = 20
+_MIDDLE = 0.7491  # metres, y of the hand at the start of every episode
 _DOWN = (1.0, 0.0, 1.0, 0.0)  # added to the hand's quaternion each step, which the weld then normalises
 _EPS4 = np.finfo(np.float64).eps * 4.0
 
@@ -27,6 +29,22 @@ _EPS4 = np.finfo(np.float64).eps * 4.0
 def shapes(*, block: bool) -> dict[str, tuple[int, ...]]:
     """Observation name -> shape, with or without a block."""
     return {"achieved_goal": (3,), "desired_goal": (3,), "state": (25,) if block else (10,)}
+
+
+def mirror(*, block: bool) -> Reflection:
+    """The upright plane along the table's middle, in which the hand starts.
+
+    The arm is not its own mirror image, but the hand follows its target all the same: to half a millimetre.
+    There is no turn about the vertical: the fingers' direction is fixed, and so are the bounds of x and y.
+    """
+    y = _MIDDLE
+    place = Flips(about=((1, y),))
+    state = Flips((6,), ((1, y),), ((3, 4), (8, 9)))
+    if block:
+        # Euler angles and angular velocity are axial: the components in the mirror's plane change sign.
+        state = Flips((7, 11, 13, 15, 17, 19, 21), ((1, y), (4, y)), ((9, 10), (23, 24)))
+    obs = {"achieved_goal": place, "desired_goal": place, "state": state}
+    return Reflection("the upright plane along the table's middle", obs, Flips((1,)))
 
 
 @final

@@ -16,6 +16,7 @@ from understudy.envs import fetch
 from understudy.envs.door import Adapted, DoorEnv
 from understudy.envs.judge import FinallyNear, Judged, ReturnAtLeast, Rule, StaysUpright
 from understudy.envs.spaces import ActionSpec
+from understudy.envs.symmetry import Flips, Reflection, Turning, Turns
 from understudy.experts.fetch import FetchPickAndPlace, FetchPush, FetchReach
 from understudy.experts.lander import LunarLanderExpert
 from understudy.experts.pendulum import PendulumExpert
@@ -69,6 +70,7 @@ class Task:
         view: what to plot; None where nothing in the state is a place.
         angles: observation name -> the dims that are raw angles in radians, which jump at ±π.
         fps: control steps in a second of the simulated world; None where nobody says.
+        symmetries: mirrors and turns under which dynamics, goals and bounds of actions stay the same.
     """
 
     name: str
@@ -83,6 +85,7 @@ class Task:
     angles: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     film: Callable[[], DoorEnv] | None = None
     fps: int | None = None
+    symmetries: tuple[Reflection | Turning, ...] = ()
 
 
 def tasks() -> tuple[str, ...]:
@@ -191,6 +194,7 @@ def _fetch(name: str, id: str, what: str, summary: str, expert: Callable[[], Pol
     return Task(
         name, summary, make, 50, fetch.shapes(block=block), fetch.ACTION, _NEAR.format(what), expert, _BLOCK,
         {"state": (11, 12, 13)} if block else {}, partial(_make_fetch, name, id, "rgb_array"), 25,
+        (fetch.mirror(block=block),),
     )  # fmt: skip
 
 
@@ -216,6 +220,7 @@ _TASKS: dict[str, Task] = {
             expert=PendulumExpert,
             view=View("state", (0, 1), ("cos θ (up)", "sin θ"), ""),
             fps=20,
+            symmetries=(Reflection("the vertical through the joint", {"state": Flips((1, 2))}, Flips((0,))),),
         ),
         _judged(
             "lunar-lander-continuous",
@@ -231,6 +236,11 @@ _TASKS: dict[str, Task] = {
             view=View("state", (0, 1), ("x", "y"), "half a screen"),
             fps=50,
             angles={"state": (4,)},
+            symmetries=(
+                Reflection(
+                    "the vertical through the pad", {"state": Flips((0, 2, 4, 5), (), ((6, 7),))}, Flips((1,))
+                ),
+            ),
         ),
         _judged(
             "reacher",
@@ -244,6 +254,10 @@ _TASKS: dict[str, Task] = {
             expert=ReacherExpert,
             view=View("state", (8, 9), ("x to the target", "y to the target"), "m"),
             fps=50,
+            symmetries=(
+                Reflection("the x axis", {"state": Flips((2, 3, 5, 6, 7, 9))}, Flips((0, 1))),
+                Turning("the shoulder", {"state": Turns(((4, 5),), free=((0, 2), (8, 9)))}),
+            ),
         ),
         _fetch(
             "fetch-reach",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import asdict, dataclass
@@ -13,7 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from understudy.actions import ChunkRelative
 from understudy.agent import Agent
+from understudy.augment import Augmentation, Tensors, augmented
 from understudy.dataset import Batch, Dataset, Windows
 from understudy.learn.fused import Fused
 from understudy.learn.optim import Adam, flatten
@@ -82,10 +84,17 @@ class Learner:
     Args:
         agent: what is trained. It takes a buffer of this learner's as the home of its weights.
         data: training episodes.
+        augment: what is done to each training batch, in this order; never to what the agent is measured on.
     """
 
-    def __init__(self, agent: Agent, data: Dataset, config: Config = Config()) -> None:
-        self.config = config
+    def __init__(
+        self,
+        agent: Agent,
+        data: Dataset,
+        config: Config = Config(),
+        augment: Sequence[Augmentation] = (),
+    ) -> None:
+        self.config, self.augment = config, tuple(augment)
         self._agent, self._windows = agent, data.windows(agent.history, agent.horizon)
         trained = [p for p in agent.parameters() if p.requires_grad]
         self._flat, self._grad, matrices = flatten(trained)
@@ -125,9 +134,13 @@ class Learner:
             self._average[1].lerp_(self._flat, 1 - memory)
         return {"loss": loss, "learning_rate": rate}
 
-    def validation_loss(self, data: Dataset | Windows) -> float:
+    def validation_loss(self, data: Dataset | Windows | ChunkRelative) -> float:
         """The mean loss over all windows of other episodes, of the agent to evaluate."""
-        windows = data if isinstance(data, Windows) else data.windows(self.agent.history, self.agent.horizon)
+        windows = self.agent.examples(data) if isinstance(data, Dataset) else data
+        if isinstance(windows, ChunkRelative) != (self.agent.frame is not None):
+            raise ValueError(
+                "these windows are not what the agent predicts; give the dataset, or agent.examples"
+            )
         total = 0.0
         with torch.inference_mode(), _seeded(self.config.seed):
             for at in range(0, len(windows), 1024):
@@ -138,6 +151,7 @@ class Learner:
     def _gradient(self, batch: Batch) -> float:
         """The mean loss of a batch; its gradient is left in the buffer."""
         jitter, seed = self.config.jitter, (self.config.seed, self._step)
+        batch = self._prepared(batch)
         if self._fused is not None:
             return self._fused(batch, jitter, np.random.default_rng(seed) if jitter else None)
         agent, (obs, action, mask) = self._agent, _tensors(batch)
@@ -152,6 +166,14 @@ class Learner:
             loss.backward()  # type: ignore[no-untyped-call]
         agent.eval()
         return float(loss.detach())
+
+    def _prepared(self, batch: Batch) -> Batch:
+        """A raw batch augmented and then, where the agent wants it so, relative to its chunks' starts."""
+        if self.augment:
+            batch = _arrays(augmented(_tensors(batch), self.augment, self.config.seed, self._step))
+        if (frame := self._agent.frame) is not None:
+            batch = batch._replace(action=frame.to_relative(batch.obs, batch.action, batch.mask))
+        return batch
 
     def _next(self) -> Batch:
         """The next windows in the order of this epoch, and of the next where this one ends."""
@@ -175,6 +197,8 @@ class Learner:
             "weights": self._agent.state_dict(),
             "adam": self._adam.state_dict(),
         }
+        if self.augment:
+            state["augment"] = [repr(a) for a in self.augment]
         return state if self._average is None else {**state, "average": self._average[0].state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -186,8 +210,8 @@ class Learner:
         mine = self.state_dict()
         if state.keys() != mine.keys():
             raise ValueError(f"a learner's state has {sorted(mine)}, not {sorted(state)}")
-        for name in ("windows", "config"):
-            if state[name] != mine[name]:
+        for name in ("windows", "config", "augment"):
+            if state.get(name) != mine.get(name):
                 raise ValueError(
                     f"the state was saved with {name} {state[name]}, this learner has {mine[name]}"
                 )
@@ -200,10 +224,14 @@ class Learner:
         self._step = state["step"]
 
 
-def _tensors(batch: Batch) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+def _tensors(batch: Batch) -> Tensors:
     """Copies: memory of PyTorch's own is aligned alike in every run, so that results repeat to the bit."""
     obs = {k: torch.tensor(v) for k, v in batch.obs.items()}
-    return obs, torch.tensor(batch.action), torch.tensor(batch.mask)
+    return Tensors(obs, torch.tensor(batch.action), torch.tensor(batch.mask))
+
+
+def _arrays(batch: Tensors) -> Batch:
+    return Batch({k: v.numpy() for k, v in batch.obs.items()}, batch.action.numpy(), batch.mask.numpy())
 
 
 @contextmanager
