@@ -37,6 +37,7 @@ __all__ = [
     "machine",
     "missing",
     "ratio",
+    "significant",
     "time_in_turns",
     "timed_arguments",
 ]
@@ -74,12 +75,12 @@ class Timing:
     def record(self) -> dict[str, Any]:
         """Median, smallest and largest, how many steps a round and rounds they rest on, and the last loss."""
         loss = self.results[-1] if self.results else None
-        learned = {"loss": _digits(loss)} if isinstance(loss, float) else {}
+        learned = {"loss": significant(loss)} if isinstance(loss, float) else {}
         return {
-            "cpu_ms": _digits(statistics.median(self.cpu)),
-            "low": _digits(min(self.cpu)),
-            "high": _digits(max(self.cpu)),
-            "wall_ms": _digits(statistics.median(self.wall)),
+            "cpu_ms": significant(statistics.median(self.cpu)),
+            "low": significant(min(self.cpu)),
+            "high": significant(max(self.cpu)),
+            "wall_ms": significant(statistics.median(self.wall)),
             "steps": self.steps,
             "repeats": len(self.cpu),
             **learned,
@@ -225,7 +226,7 @@ def ratio(above: Timing, below: Timing, target: str) -> dict[str, Any]:
     sign, bound = target.split()
     met = middle >= float(bound) if sign == ">=" else middle <= float(bound)
     out = {"median": middle, "low": min(rounds), "high": max(rounds)}
-    return {k: _digits(v) for k, v in out.items()} | {"target": target, "met": met}
+    return {k: significant(v) for k, v in out.items()} | {"target": target, "met": met}
 
 
 def machine() -> dict[str, Any]:
@@ -265,10 +266,10 @@ def emit(record: Mapping[str, Any], out: Path | None) -> None:
     words = [a for a in sys.argv[1:] if not a.startswith("--json-out")]
     if "--json-out" in sys.argv:
         words.remove(sys.argv[sys.argv.index("--json-out") + 1])
-    name = Path(sys.argv[0]).name
+    script = Path(sys.argv[0]).resolve()
     facts = {
-        "benchmark": Path(name).stem,
-        "command": " ".join(["python", f"benchmarks/{name}", *words]),
+        "benchmark": script.stem,
+        "command": " ".join(["python", str(script.relative_to(ROOT)), *words]),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "machine": machine(),
     }
@@ -278,6 +279,6 @@ def emit(record: Mapping[str, Any], out: Path | None) -> None:
     print(text)
 
 
-def _digits(x: float, n: int = 4) -> float:
+def significant(x: float, n: int = 4) -> float:
     """x to n significant digits: more would be noise."""
     return float(f"{x:.{n}g}")

@@ -16,7 +16,18 @@ from typing import Any
 
 from common import ROOT
 
-NAMES = ("bc_step", "bc_gmm_step", "act_latency", "memory")
+NAMES = (
+    "bc_step",
+    "bc_gmm_step",
+    "act_latency",
+    "memory",
+    "recording",
+    "opening",
+    "dataset_statistics",
+    "windows",
+    "camera_recording",
+    "quality",
+)
 FOLDER = ROOT / "benchmarks"
 
 
@@ -25,7 +36,7 @@ def targets(record: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, str,
     if not isinstance(record, dict):
         return
     if "target" in record:
-        reached = next(v for v in record.values() if isinstance(v, float))
+        reached = next(float(v) for v in record.values() if isinstance(v, float | int))
         yield " ".join(path), record["target"], reached, record["met"]
     for key, value in record.items():
         yield from targets(value, path if key in ("ratios", "verdict", "batches") else (*path, key))

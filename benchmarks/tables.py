@@ -63,6 +63,57 @@ def cloning() -> str:
     return "\n".join(rows)
 
 
+def augmentation() -> str:
+    d = load("augmentation")
+    tasks = list(d["success"])
+    rows = ["| augmentation | " + " | ".join(tasks) + " |", "|---|" + "---|" * len(tasks)]
+    for label in d["success"][tasks[0]]:
+        cells = []
+        for task in tasks:
+            e = d["success"][task][label]
+            by_seed = ", ".join(f"{x:.2f}" for x in e["by_seed"])
+            more = f"; {interval(e['against_none'], 2)} more" if "against_none" in e else ""
+            cells.append(f"{interval(e, 2)} ({by_seed}){more}")
+        rows.append(f"| {label} | " + " | ".join(cells) + " |")
+    rows += [
+        "",
+        f"Success of cloning from {d['demonstrations']} demonstrations, last weights, on 100 validation "
+        "seeds; in brackets each training seed. Intervals are 95 %, over episodes; differences are paired by "
+        "training seed and episode. "
+        "`python benchmarks/augmentation.py --out benchmarks/results/augmentation.json`",
+    ]
+    return "\n".join(rows)
+
+
+def measures() -> str:
+    from understudy.quality import MEASURES
+
+    rows = ["| measure | unit | what it is | worse | sees |", "|---|---|---|---|---|"]
+    for name, m in MEASURES.items():
+        rows.append(f"| `{name}` | {m.unit} | {m.about} | {m.worse or ''} | {', '.join(m.sees)} |")
+    return "\n".join(rows)
+
+
+def quality() -> str:
+    d = load("quality")
+    tasks = list(d["tasks"])
+    rows = ["| fault | measure | " + " | ".join(tasks) + " |", "|---|---|" + "---|" * len(tasks)]
+    for where, said in (("in_recording", ""), ("in_simulation", ", the robot shaken as well")):
+        for fault, found in d["tasks"][tasks[0]][where].items():
+            for name in found["measures"]:
+                each = (d["tasks"][t][where][fault]["measures"][name] for t in tasks)
+                cells = [f"{m['auroc']:.3f} ({m['least']:.3f})" for m in each]
+                rows.append(f"| {fault}{said} | `{name}` | " + " | ".join(cells) + " |")
+    first, last = d["seeds"]
+    rows += [
+        "",
+        f"Area under the ROC curve, mean and least of seeds {first} to {last}; {d['episodes']} "
+        f"demonstrations, {d['share']:.0%} of them spoilt. "
+        "`python benchmarks/quality.py --json-out benchmarks/results/quality.json`",
+    ]
+    return "\n".join(rows)
+
+
 def speed() -> str:
     step, mixture, act, memory = load("bc_step"), load("bc_gmm_step"), load("act_latency"), load("memory")
     rows = ["| work, one thread, CPU time | ours | peer | ratio |", "|---|---|---|---|"]
@@ -96,8 +147,16 @@ def speed() -> str:
     return "\n".join(rows)
 
 
-TABLES: dict[str, Callable[[], str]] = {"cloning": cloning, "demo": demo, "speed": speed}
-PAGES = (REPO / "README.md", REPO / "docs" / "cloning.md")
+TABLES: dict[str, Callable[[], str]] = {
+    "augmentation": augmentation,
+    "cloning": cloning,
+    "demo": demo,
+    "measures": measures,
+    "quality": quality,
+    "speed": speed,
+}
+DOCS = ("actions", "cloning", "data", "quality")
+PAGES = (REPO / "README.md", *(REPO / "docs" / f"{name}.md" for name in DOCS))
 
 
 def filled(text: str) -> str:

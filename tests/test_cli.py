@@ -55,7 +55,10 @@ def trained(swings: Path) -> Path:
 
 def test_the_way_from_a_task_to_a_report(capsys, swings, trained, tmp_path) -> None:
     assert "pendulum" in {t["name"] for t in call(capsys, "tasks")["tasks"]}
-    assert call(capsys, "inspect", swings)["episodes"] == 4
+    seen = call(capsys, "inspect", swings, "--out", tmp_path / "inspection.html", "--replay", 2)
+    assert seen["episodes"] == 4
+    assert [(r["faithful"], r["parted"]) for r in seen["replay"]] == [(True, None)] * 2
+    assert "pendulum" in (tmp_path / "inspection.html").read_text()
     result = call(capsys, "evaluate", trained, "--task", "pendulum", "--episodes", "5", "--workers", "1")
     policy = result["policies"]["policy"]
     assert policy["success"]["n"] == 5
@@ -78,7 +81,7 @@ def test_evaluation_repeats_itself_and_does_not_depend_on_the_workers(capsys, tr
 def test_nothing_given_or_help_asked_explains(capsys) -> None:
     assert main([]) == 0
     assert "understudy demo" in capsys.readouterr().out
-    for verb in ("record", "evaluate", "inspect", "compare", "report", "demo", "tasks"):
+    for verb in ("record", "evaluate", "inspect", "convert", "actions", "compare", "report", "demo", "tasks"):
         with pytest.raises(SystemExit) as done:
             main([verb, "--help"])
         assert done.value.code == 0
@@ -184,4 +187,4 @@ def test_the_demo_goes_all_the_way_on_a_small_scale(capsys, tmp_path) -> None:
     assert "How much data it takes" in page
     again = refused(capsys, "demo", "--out", tmp_path / "demo")
     assert "not empty" in again
-    assert call(capsys, "inspect", tmp_path / "demo" / "demonstrations")["episodes"] == 6
+    assert call(capsys, "inspect", tmp_path / "demo" / "demonstrations", "--no-page")["episodes"] == 6

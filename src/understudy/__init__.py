@@ -18,8 +18,9 @@ _HOME = {
     "Episode": "episode",
     "Batch": "dataset",
     "Dataset": "dataset",
-    "read": "storage",
+    "read": "formats",
     "write": "storage",
+    "convert": "formats",
     # who takes part
     "Env": "roles",
     "Expert": "roles",

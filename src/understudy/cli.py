@@ -13,6 +13,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, make_dataclass
 from importlib import import_module
+from inspect import signature
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -83,18 +85,104 @@ class Record(_Verb):
 
 @dataclass(frozen=True)
 class Inspect(_Verb):
-    """Says what is in a dataset, and what is wrong with it.
+    """Says what is in a dataset, and what is wrong with it, in words and as one HTML page.
 
-    Example: understudy inspect pushes
+    Example: understudy inspect pushes --out inspection.html
     """
 
     data: Positional[Path]
-    """A dataset's folder."""
+    """A dataset: a folder or file of any known format."""
+    out: Path = Path("inspection.html")
+    """The page to write."""
+    page: bool = True
+    """The page too; --no-page leaves it out."""
+    replay: int = 0
+    """So many episodes are also played again in simulation: do their actions lead where they led?"""
 
     def run(self) -> Result:
         from understudy import show
 
-        return show.inspection(self.data, self.console())
+        return show.inspection(self.data, self.console(), self.out if self.page else None, self.replay)
+
+
+@dataclass(frozen=True)
+class Convert(_Verb):
+    """Demonstrations from one layout into another; the layout of the source is recognised.
+
+    Example: understudy convert lift.hdf5 lift --reading mask=train
+    """
+
+    src: Positional[Path]
+    """The file or folder to read; it is left as it is."""
+    dst: Positional[Path]
+    """The file or folder to write; nothing may be there."""
+    to: str = "lerobot"
+    """The layout to write; our own, unless another is named."""
+    source: Annotated[str | None, tyro.conf.arg(name="from")] = None
+    """The layout to read, where it is not to be recognised."""
+    reading: tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]] = ()
+    """Options of the layout read, each NAME=VALUE; `--from LAYOUT --help` explains them."""
+    writing: tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]] = ()
+    """Options of the layout written, each NAME=VALUE; `--to LAYOUT --help` explains them."""
+
+    def run(self) -> Result:
+        from understudy.formats.command import convert_files
+
+        reading, writing = (list(chain.from_iterable(words)) for words in (self.reading, self.writing))
+        return convert_files(self.src, self.dst, self.to, self.source, reading, writing, self.console())
+
+
+@dataclass(frozen=True)
+class Actions(_Verb):
+    """Actions from absolute targets to deltas and back, and their rotations into another form.
+
+    The data remembers what its actions mean; only the first conversion needs the flags that say it.
+
+    Example: understudy actions lift lift-delta --to delta --reference measured --frame world --from absolute
+    --position 0:3 --rotation 3:6=axis_angle --pose ee_pos,ee_quat=xyzw
+    """
+
+    src: Positional[Path]
+    """The dataset to read, of any known layout; it is left as it is."""
+    dst: Positional[Path]
+    """The folder to write; nothing may be there."""
+    to: Literal["absolute", "delta"]
+    """Targets, or how far to go."""
+    form: str | None = None
+    """Of the action's rotations afterwards: matrix, xyzw, wxyz, axis_angle, 6d (columns), 6d_rows, or euler_
+    and three letters, lower case for fixed axes; by default as they are."""
+    source: Annotated[Literal["absolute", "delta"] | None, tyro.conf.arg(name="from")] = None
+    """What the actions are now, where the data does not say."""
+    position: tuple[str, ...] = ()
+    """Columns START:STOP of positions (or joints), one for each hand or arm, - for none."""
+    rotation: tuple[str, ...] = ()
+    """Columns START:STOP=FORM of their rotations."""
+    pose: tuple[str, ...] = ()
+    """Where observations hold the measured pose: NAME,NAME=FORM or NAME[START:STOP],NAME[START:STOP]=FORM."""
+    reference: Literal["measured", "previous"] | None = None
+    """A delta is from the measured pose, as robosuite's controllers take it, or from the target before."""
+    frame: Literal["world", "body"] | None = None
+    """Of a delta: in fixed axes (ΔR R), or in the hand's own (R ΔR)."""
+    position_scale: float = 1.0
+    """The distance that a delta of 1 means."""
+    rotation_scale: float = 1.0
+    """The radians that a delta of 1 means."""
+    clip: bool = False
+    """Clip deltas to ±1; how many is reported."""
+
+    def run(self) -> Result:
+        from understudy.actions import Delta
+        from understudy.actions.command import Words, convert_actions
+
+        delta = None
+        if self.reference is not None and self.frame is not None:
+            delta = Delta(self.reference, self.frame, self.position_scale, self.rotation_scale, self.clip)
+        elif (
+            self.reference or self.frame or self.clip or (self.position_scale, self.rotation_scale) != (1, 1)
+        ):
+            raise ValueError("a delta needs both: --reference measured|previous and --frame world|body")
+        words = Words(self.source, self.position, self.rotation, self.pose)
+        return convert_actions(self.src, self.dst, self.to, words, delta, self.form, self.console())
 
 
 @dataclass(frozen=True)
@@ -194,6 +282,8 @@ _VERBS: dict[str, type[_Verb]] = {
     "tasks": Tasks,
     "record": Record,
     "inspect": Inspect,
+    "convert": Convert,
+    "actions": Actions,
     "evaluate": Evaluate,
     "compare": Compare,
     "report": Report,
@@ -216,6 +306,8 @@ def _algorithms() -> list[str]:
 
 def _train(algorithm: str) -> type[_Verb]:
     """The verb `train ALGORITHM`: from where to where, the algorithm's own Config, network and budget."""
+    from understudy.augment import Wish
+    from understudy.augment.wishes import KINDS
     from understudy.runs import Network, fit_run
     from understudy.train import Budget
 
@@ -223,7 +315,10 @@ def _train(algorithm: str) -> type[_Verb]:
     config: Any = module.Config
 
     def run(self: Any) -> Result:
-        return fit_run(algorithm=algorithm, console=self.console(), **_fields(self))
+        fields = _fields(self)
+        if "augment" in fields:
+            fields["augment"] = tuple(map(Wish.parse, fields["augment"]))
+        return fit_run(algorithm=algorithm, console=self.console(), **fields)
 
     fields: list[Any] = [
         ("data", Annotated[Path, tyro.conf.arg(help="The demonstrations: a dataset's folder.")]),
@@ -252,11 +347,43 @@ def _train(algorithm: str) -> type[_Verb]:
         ),
         ("resume", Annotated[bool, tyro.conf.arg(help="Go on from the run's checkpoint.")], False),
     ]
+    if "augment" in signature(module.Learner).parameters:
+        kinds = "; ".join(f"{name} ({kind.amount})" for name, kind in KINDS.items())
+        words = f"What is done to training batches, in this order, each NAME:AMOUNT: {kinds}."
+        fields.append(("augment", Annotated[tuple[str, ...], tyro.conf.arg(help=words)], ()))
     made = make_dataclass("Train", fields, bases=(_Verb,), namespace={"run": run}, frozen=True, kw_only=True)
     made.__doc__ = (
         f"Trains a policy: {(module.__doc__ or algorithm).splitlines()[0].rstrip('.')}.\n\n"
         f"Example: understudy train {algorithm} --data pushes --out run"
     )
+    return made
+
+
+def _edits() -> dict[str, str]:
+    """The changes that `edit` makes, each in a line."""
+    from understudy import edit
+
+    return {name: (command.__doc__ or name).splitlines()[0] for name, command in edit.EDITS.items()}
+
+
+def _edit(action: str) -> type[_Verb]:
+    """The verb `edit ACTION`."""
+    from understudy import edit
+
+    command: Any = edit.EDITS[action]
+
+    def run(self: Any) -> Result:
+        made: Result = command.run(self)
+        for part in made.get("parts", {"": made}).values():
+            self.console().print(f"{part['dataset']}: {part['episodes']} episodes, {part['steps']} steps")
+            if part["kept"]:
+                self.console().print(f"the dataset before is {part['kept']}")
+            if part["left_out"]:
+                self.console().print(f"left out, since no episode holds it: {', '.join(part['left_out'])}")
+        return made
+
+    made = make_dataclass("Edit", [], bases=(command, _Verb), namespace={"run": run}, frozen=True)
+    made.__doc__ = command.__doc__
     return made
 
 
@@ -267,7 +394,10 @@ _USAGE = """understudy: demonstrations in, a measured policy out.
   understudy demo                                     the main job, in one go
   understudy tasks                                    what can be done
   understudy record TASK --episodes N --out DIR       demonstrations of the task's expert
-  understudy inspect DIR                              what is in a dataset, and what is wrong with it
+  understudy inspect DIR                              what is in a dataset, what is wrong, and a page of it
+  understudy convert SRC DST --to LAYOUT              demonstrations from one layout into another
+  understudy actions SRC DST --to delta|absolute      absolute actions to deltas and back, forms of rotations
+  understudy edit CHANGE DIR --out NEW                a changed copy of a dataset (`understudy edit --help`)
   understudy train {algorithms} --data DIR --out RUN           a policy
   understudy evaluate RUN --task TASK --episodes N    how good it is, beside five baselines
   understudy compare RUN RUN                          which one is better, seed by seed
@@ -276,23 +406,37 @@ _USAGE = """understudy: demonstrations in, a measured policy out.
 Each takes --help, and --json for one JSON object on standard output."""
 
 
+def _second(verb: str, words: list[str], known: Sequence[str], what: str, usage: str) -> str:
+    """Takes the second word of a verb that has one; where help is asked for instead, prints the usage."""
+    if words and words[0] in ("-h", "--help"):
+        print(usage)
+        raise SystemExit(0)
+    if not words or words[0] not in known:
+        given = f"not {words[0]!r}" if words else "but none is named"
+        raise ValueError(f"{verb} takes {what}, one of {', '.join(known)}, {given}")
+    return words.pop(0)
+
+
 def _parse(argv: Sequence[str]) -> _Verb:
     words = list(argv)
     verb = words.pop(0)
     if verb == "train":
         known = _algorithms()
-        if words and words[0] in ("-h", "--help"):
-            print(_USAGE.replace("{algorithms}", "|".join(known)))
-            raise SystemExit(0)
-        if not words or words[0] not in known:
-            given = f"not {words[0]!r}" if words else "but none is named"
-            raise ValueError(f"train takes an algorithm, one of {', '.join(known)}, {given}")
-        verb = f"train {words.pop(0)}"
-        kind = _train(verb.split()[1])
+        chosen = _second(verb, words, known, "an algorithm", _USAGE.replace("{algorithms}", "|".join(known)))
+        verb, kind = f"train {chosen}", _train(chosen)
+    elif verb == "edit":
+        edits = _edits()
+        usage = "\n".join(f"  understudy edit {name:<12}{text}" for name, text in edits.items())
+        chosen = _second(verb, words, list(edits), "a change", f"Changed copies of datasets.\n\n{usage}")
+        verb, kind = f"edit {chosen}", _edit(chosen)
     elif verb in _VERBS:
         kind = _VERBS[verb]
+        if verb == "convert" and {"-h", "--help"} & {*words}:
+            from understudy.formats.command import described
+
+            print(f"Layouts, and their options with defaults:\n{described(words)}\n")
     else:
-        raise ValueError(f"no verb {verb!r}; there are {', '.join([*_VERBS, 'train'])}")
+        raise ValueError(f"no verb {verb!r}; there are {', '.join([*_VERBS, 'edit', 'train'])}")
     return tyro.cli(kind, prog=f"understudy {verb}", args=words, config=_FLAGS)
 
 

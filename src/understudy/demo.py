@@ -22,6 +22,7 @@ from understudy.roles import Policy
 from understudy.rollout import Workers
 from understudy.runs import POLICY, Network, begin_run, fit, measure, policies_table, save_run
 from understudy.serial import write_json
+from understudy.show import inspection
 from understudy.storage import Writer
 from understudy.train import Budget
 
@@ -113,6 +114,7 @@ def demo(
     difference = compare(reports[POLICY], reports["expert"])
     console.print(str(difference))
     page = write_report([run_folder], out / "report.html")
+    inspection(data_folder, Console(quiet=True), out / "inspection.html")
     seconds = time.monotonic() - began
     console.rule(f"done in {seconds:.0f} s")
     console.print(_next(out, which, page))
@@ -132,7 +134,7 @@ def _next(out: Path, which: Task, page: Path) -> Table:
     """What to do now, as commands that work."""
     table = Table.grid(padding=(0, 2))
     table.add_row("look at it", f"{page}")
-    table.add_row("the demonstrations", f"understudy inspect {out / 'demonstrations'}")
+    table.add_row("the demonstrations", f"{out / 'inspection.html'}")
     table.add_row("twice as many", f"understudy record {which.name} --episodes 200 --out more")
     table.add_row("a policy from them", "understudy train bc --data more --out more-run")
     table.add_row("measure it", f"understudy evaluate more-run --task {which.name} --episodes 200")
