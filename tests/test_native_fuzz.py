@@ -12,6 +12,8 @@ import random
 import resource
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable
@@ -420,21 +422,35 @@ def prepared(where: Path) -> tuple[dict[str, Path], dict[str, str]]:
 
 
 @pytest.fixture(scope="module")
-def ready(tmp_path_factory) -> tuple[dict[str, Path], dict[str, str]]:
-    return prepared(tmp_path_factory.mktemp("healthy"))
+def cases() -> list[dict[str, Any]]:
+    """Two cases of each mutation, from a small process: what is forked off the tests has all their memory."""
+    code = f"import json, test_native_fuzz as fuzz; print(json.dumps(fuzz.first({2 * len(MUTATIONS)})))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=Path(__file__).parent, capture_output=True, text=True, timeout=250
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    found: list[dict[str, Any]] = json.loads(done.stdout)
+    return found
 
 
 @pytest.mark.parametrize("part", range(len(MUTATIONS)), ids=lambda i: f"{i}-{MUTATIONS[i].__name__}")
-def test_a_hostile_folder_is_refused_or_read_rightly(ready, part) -> None:
-    cases = [case(part + i * len(MUTATIONS), *ready) for i in range(2)]
-    assert not [c for c in cases if c["outcome"].startswith("WRONG")]
+def test_a_hostile_folder_is_refused_or_read_rightly(cases, part) -> None:
+    mine = cases[part :: len(MUTATIONS)]
+    assert len(mine) == 2
+    assert all(c["what"].startswith(MUTATIONS[part].__name__) for c in mine)
+    assert not [c for c in mine if c["outcome"].startswith("WRONG")]
 
 
-def campaign(first: int, count: int) -> dict[str, Any]:
-    """Many cases, and what came of them."""
+def first(count: int, start: int = 0) -> list[dict[str, Any]]:
+    """The cases with these seeds."""
     with tempfile.TemporaryDirectory() as where:
         folders, truths = prepared(Path(where))
-        cases = [case(seed, folders, truths) for seed in range(first, first + count)]
+        return [case(seed, folders, truths) for seed in range(start, start + count)]
+
+
+def campaign(start: int, count: int) -> dict[str, Any]:
+    """Many cases, and what came of them."""
+    cases = first(count, start)
     wrong = [c for c in cases if c["outcome"].startswith("WRONG")]
     return {
         "outcomes": dict(Counter(c["outcome"].split(":")[0] for c in cases)),
