@@ -84,7 +84,7 @@ def _opened(path: Path) -> tuple[Dataset, Source]:
         names = _names(path, data)
     else:
         data, robot = formats.read(path, layout), None
-        rates = {facts.get("fps") for facts in data.facts}
+        rates = {facts.get("dataset.fps", facts.get("fps")) for facts in data.facts}
         said = rates.pop() if len(rates) == 1 else None
         fps = float(said) if isinstance(said, int | float) else None
     name = path.resolve().name

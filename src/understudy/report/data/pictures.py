@@ -11,21 +11,13 @@ import numpy as np
 
 from understudy.episode import Array
 from understudy.report.data.survey import Survey, short
+from understudy.report.strips import Frame
 
-__all__ = ["Film", "Frame", "films"]
+__all__ = ["Film", "films"]
 
 _FRAMES, _CAMERAS = 7, 3
 _SIZE = (240, 160)  # pixels, at most
 _BYTES = 1_000_000  # of all pictures of a page, as JPEG
-
-
-@dataclass(frozen=True)
-class Frame:
-    """One picture as a data URI, and what it shows."""
-
-    uri: str
-    step: int
-    alt: str
 
 
 @dataclass(frozen=True)
