@@ -5,12 +5,12 @@ stall over 5 s, no memory over 1 GB, nothing written outside, nothing executed.
 
     .venv/bin/python benchmarks/fuzz_formats.py --n 2000 [--format robomimic ...] [--seed 0]
 
-One JSON object a format on standard output; the exit status is 1 where a promise was broken.
+A line for each format on standard error, the record last on standard output; the exit status is 1 where a
+promise was broken.
 """
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import json
 import os
@@ -511,22 +511,32 @@ def _compare(tally: Tally, title: str, before: Any, after: Any) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    from common import arguments, emit  # here, for the tests, which load this file from elsewhere
+
+    parser = arguments(__doc__)
     parser.add_argument("--n", type=int, default=2000, help="mutated files of each format")
     parser.add_argument("--format", action="append", help="one format; again for more; default: all")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, help="a new folder, in which what breaks a promise is kept")
     given = parser.parse_args()
-    good = True
+    rows, broken = [], 0
     with tempfile.TemporaryDirectory() as scratch:
         for name in given.format or formats.names():
             for title, make in samples(name).items():
                 tally = fuzz(name, title, make, given.n, given.seed, (given.keep or Path(scratch)) / title)
-                print(json.dumps(tally.row()), flush=True)
-                good &= not tally.broken
+                rows.append(tally.row())
+                broken += len(tally.broken)
+                print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1000
-    print(json.dumps({"peak_MB_of_any_child": round(peak), "seed": given.seed, "good": good}))
-    return 0 if good else 1
+    record = {
+        "unit": "files; seconds of wall time, MB of the process that reads",
+        "setting": {"mutated": given.n, "seed": given.seed},
+        "formats": rows,
+        "peak_MB_of_any_child": round(peak),
+        "verdict": {"broken": broken, "target": "<= 0", "met": broken == 0},
+    }
+    emit(record, given.json_out)
+    return min(broken, 1)
 
 
 if __name__ == "__main__":
