@@ -85,6 +85,62 @@ def augmentation() -> str:
     return "\n".join(rows)
 
 
+def data() -> str:
+    rec, camera = load("recording")["episodes_of"], load("camera_recording")
+    opened, sums, windows = load("opening"), load("dataset_statistics"), load("windows")
+    crash, native, foreign = load("crash"), load("native_fuzz"), load("fuzz_formats")
+    live, there, theirs = camera["presets"]["ultrafast"], opened["folders"], opened["lerobot"]
+    asked, pieces = opened["setting"], sums["one_pass"]["pieces of 65,536 rows"]
+    files = sum(f["files"] for f in foreign["formats"])
+    slowest = max(f["slowest_s"] for f in foreign["formats"])
+    rate = {k: c["frames_a_second"] for k, c in windows["contenders"].items()}
+    found = {
+        "recording.py": (
+            "recording, an episode synced each time",
+            f"{rec['200 steps']['median']:,.0f} steps a second in episodes of 200, "
+            f"{rec['50 steps']['median']:,.0f} in episodes of 50",
+        ),
+        "camera_recording.py": (
+            f"two 640×480 cameras at 50 Hz, live, {camera['setting']['seconds']:.0f} s",
+            f"{live['dropped']} of {live['pictures']:,} pictures dropped; encoders take "
+            f"{live['encoder_cpu']:.2f} of a core; a step takes {live['step_ms']['p50']:.1f} ms, 99 % are "
+            f"within {live['step_ms']['p99']:.1f}",
+        ),
+        "opening.py": (
+            f"opening {asked['episodes']:,} episodes of {asked['steps']} steps, every value in memory",
+            f"{there['recorded']['read']['median']:.2f} s of CPU as recorded one by one, "
+            f"{there['compacted']['read']['median']:.2f} compacted; LeRobot {theirs['first_wall']:.1f} s the "
+            f"first time, {theirs['again']:.2f} again",
+        ),
+        "dataset_statistics.py": (
+            f"statistics of {sums['setting']['frames']:,} × {sums['setting']['width']} numbers",
+            f"{pieces['cpu']:.1f} s; quantiles are off by {pieces['rank_error']:.2%} of the rank, the bound "
+            f"is {pieces['rank_error_bound']:.2%}",
+        ),
+        "windows.py": (
+            f"windows with a chunk of {windows['setting']['horizon']}, batch {windows['setting']['batch']}",
+            f"{rate['ours']:,.0f} a second, LeRobot's loader {rate['lerobot']:,.0f}: "
+            f"{ratio(windows['ratios']['lerobot/ours'])} as many",
+        ),
+        "crash.py": (
+            f"recorders killed, {crash['found']['kills']} times",
+            f"{crash['verdict']['lost']:.0f} committed episodes lost",
+        ),
+        "native_fuzz.py": (
+            f"hostile native folders, {native['setting']['cases']:,}",
+            f"{native['verdict']['wrong']:.0f} crashes, hangs, floods or wrong reads; at most "
+            f"{native['most_memory_mib']:,} MiB",
+        ),
+        "fuzz_formats.py": (
+            f"hostile files of other layouts, {files:,}",
+            f"{foreign['verdict']['broken']} crashes, hangs, floods or writes outside; at most "
+            f"{slowest:.1f} s and {foreign['peak_MB_of_any_child']} MB",
+        ),
+    }
+    rows = ["| work | measured | script |", "|---|---|---|"]
+    return "\n".join(rows + [f"| {work} | {said} | `{script}` |" for script, (work, said) in found.items()])
+
+
 def measures() -> str:
     from understudy.quality import MEASURES
 
@@ -150,6 +206,7 @@ def speed() -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "augmentation": augmentation,
     "cloning": cloning,
+    "data": data,
     "demo": demo,
     "measures": measures,
     "quality": quality,
