@@ -93,6 +93,7 @@ def data() -> str:
     asked, pieces = opened["setting"], sums["one_pass"]["pieces of 65,536 rows"]
     files = sum(f["files"] for f in foreign["formats"])
     slowest = max(f["slowest_s"] for f in foreign["formats"])
+    more = windows["ratios"]["lerobot/ours"]
     rate = {k: c["frames_a_second"] for k, c in windows["contenders"].items()}
     found = {
         "recording.py": (
@@ -119,8 +120,8 @@ def data() -> str:
         ),
         "windows.py": (
             f"windows with a chunk of {windows['setting']['horizon']}, batch {windows['setting']['batch']}",
-            f"{rate['ours']:,.0f} a second, LeRobot's loader {rate['lerobot']:,.0f}: "
-            f"{ratio(windows['ratios']['lerobot/ours'])} as many",
+            f"{rate['ours']:,.0f} a second, LeRobot's loader {rate['lerobot']:,.0f}; ratio in CPU time "
+            f"{more['median']:,.0f} ({more['low']:,.0f} to {more['high']:,.0f})",
         ),
         "crash.py": (
             f"recorders killed, {crash['found']['kills']} times",
