@@ -384,9 +384,7 @@ class Reader:
         self._child: Guard | None = None
         self._served = 0
         self._before = 0.0
-        if (
-            not self._guarded
-        ):  # read in this process: what counts is what is added to it
+        if not self._guarded:  # read in this process: what counts is what is added to it
             with contextlib.suppress(OSError):
                 Path("/proc/self/clear_refs").write_text("5")  # the peak begins again from here
             self._before = self.megabytes()

@@ -136,41 +136,25 @@ class Sketch:
         self._levels = [self._levels[0][:, :0], *levels[1:]]
 
 
-def _moments(columns: Array, ordered: bool) -> tuple[int, Array, Array, Array, Array]:
-    """Rows, mean, sum of squared deviations, min and max of columns [D, n], in float64."""
-    wide = columns.astype(np.float64)
-    mean = wide.mean(axis=1)
-    wide -= mean[:, None]
-    low, high = (columns[:, 0], columns[:, -1]) if ordered else (columns.min(axis=1), columns.max(axis=1))
-    return columns.shape[1], mean, np.einsum("dn,dn->d", wide, wide), low, high
+class _Moments:
+    """Count, range, mean and spread of D values, in float64."""
 
-
-class Numbers:
-    """Statistics of a column of numbers, value by value: min, max, mean, std (population), quantiles."""
-
-    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-        self.shape, width = shape, int(np.prod(shape))
+    def __init__(self, width: int) -> None:
         self.count = 0
         self.low = np.full(width, np.inf)
         self.high = np.full(width, -np.inf)
         self.mean = np.zeros(width)
         self.spread = np.zeros(width)  # sum of squared deviations from the mean
-        self.sketch = Sketch(width, dtype)
 
-    def add(self, rows: Array) -> dict[str, Any]:
-        """Takes in rows [n, *shape], n >= 1; gives back their own moments."""
-        flat = rows.reshape(len(rows), -1)
-        here = Numbers(self.shape, flat.dtype)
-        for at in range(0, len(flat), _ROWS):
-            columns = np.array(flat[at : at + _ROWS].T, order="C")
-            if ordered := columns.shape[1] >= _MANY:  # fewer are sorted once with others
-                columns.sort(axis=1)
-            here._merge(*_moments(columns, ordered))
-            self.sketch.add(columns, ordered=ordered)
-        self._merge(here.count, here.mean, here.spread, here.low, here.high)
-        return here._moments() | {"count": [here.count]}
+    def add(self, columns: Array, *, ordered: bool) -> None:
+        """Takes in rows [D, n]; `ordered` says that each column is sorted."""
+        wide = columns.astype(np.float64)
+        mean = wide.mean(axis=1)
+        wide -= mean[:, None]
+        edges = (columns[:, 0], columns[:, -1]) if ordered else (columns.min(axis=1), columns.max(axis=1))
+        self.merge(columns.shape[1], mean, np.einsum("dn,dn->d", wide, wide), *edges)
 
-    def _merge(self, n: int, mean: Array, spread: Array, low: Array, high: Array) -> None:
+    def merge(self, n: int, mean: Array, spread: Array, low: Array, high: Array) -> None:
         """Adds the moments of n other rows (Chan, Golub and LeVeque 1983, equation 2.1)."""
         total, step = self.count + n, mean - self.mean
         self.spread += spread + step * step * (self.count * n / total)
@@ -179,20 +163,49 @@ class Numbers:
         np.minimum(self.low, low, out=self.low)
         np.maximum(self.high, high, out=self.high)
 
+    def values(self, shape: tuple[int, ...]) -> dict[str, Any]:
+        """min, max, mean and std as lists of `shape`."""
+        mean = np.clip(self.mean, self.low, self.high)
+        found = {"min": self.low, "max": self.high, "mean": mean, "std": np.sqrt(self.spread / self.count)}
+        return {k: v.reshape(shape).tolist() for k, v in found.items()}
+
+
+class Numbers:
+    """Statistics of a column of numbers, value by value: min, max, mean, std (population), quantiles."""
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self.shape, self._width = shape, int(np.prod(shape))
+        self.all = _Moments(self._width)
+        self.sketch = Sketch(self._width, dtype)
+
+    @property
+    def count(self) -> int:
+        """Rows taken in."""
+        return self.all.count
+
+    def add(self, rows: Array) -> dict[str, Any]:
+        """Takes in rows [n, *shape], n >= 1; gives back their own moments."""
+        flat = rows.reshape(len(rows), -1)
+        here = _Moments(self._width)
+        for at in range(0, len(flat), _ROWS):
+            columns = np.array(flat[at : at + _ROWS].T, order="C")
+            if ordered := columns.shape[1] >= _MANY:  # fewer are sorted once with others
+                columns.sort(axis=1)
+            here.add(columns, ordered=ordered)
+            self.sketch.add(columns, ordered=ordered)
+        self.all.merge(here.count, here.mean, here.spread, here.low, here.high)
+        return here.values(self.shape) | {"count": [here.count]}
+
     def summary(self) -> dict[str, Any]:
         """The statistics as lists of `shape`; count is [rows]."""
-        found = np.clip(self.sketch.quantiles(list(QUANTILES.values())), self.low, self.high)
+        found = np.clip(self.sketch.quantiles(list(QUANTILES.values())), self.all.low, self.all.high)
         quantiles = {k: v.reshape(self.shape).tolist() for k, v in zip(QUANTILES, found, strict=True)}
-        return self._moments() | {"count": [self.count]} | quantiles
-
-    def _moments(self) -> dict[str, Any]:
-        mean = np.clip(self.mean, self.low, self.high)
-        values = {"min": self.low, "max": self.high, "mean": mean, "std": np.sqrt(self.spread / self.count)}
-        return {k: v.reshape(self.shape).tolist() for k, v in values.items()}
+        return self.all.values(self.shape) | {"count": [self.count]} | quantiles
 
     def state(self) -> dict[str, Array]:
         """All of it as arrays, for `load`."""
-        moments = np.stack([self.low, self.high, self.mean, self.spread])
+        mine = self.all
+        moments = np.stack([mine.low, mine.high, mine.mean, mine.spread])
         return self.sketch.state() | {"moments": moments}
 
     def load(self, state: Mapping[str, Array]) -> None:
@@ -201,11 +214,12 @@ class Numbers:
         Raises:
             ValueError: when it does not fit.
         """
-        if state["moments"].shape != (4, len(self.mean)):
+        if state["moments"].shape != (4, self._width):
             raise ValueError("the saved moments have another shape")
         self.sketch.load(state)
-        self.low, self.high, self.mean, self.spread = (x.astype(np.float64) for x in state["moments"])
-        self.count = self.sketch.count
+        mine = self.all
+        mine.low, mine.high, mine.mean, mine.spread = (x.astype(np.float64) for x in state["moments"])
+        mine.count = self.sketch.count
 
 
 class Histogram:
