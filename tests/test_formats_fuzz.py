@@ -57,7 +57,8 @@ def test_damaged_files_are_refused_or_read(
         assert not tally.broken
         assert tally.errors + tally.reads >= FILES
         assert tally.errors > FILES // 4, "the mutations should damage something"
-        assert tally.megabytes > 0, "the memory was not measured"
+        if getattr(formats.layout(name), "GUARD", True):  # else it may fit into memory that is there
+            assert tally.megabytes > 10, "the memory was not measured"
 
 
 @pytest.mark.parametrize("how", fuzz.BYTES_OF_A_FILE, ids=lambda f: f.__name__)
