@@ -99,6 +99,17 @@ def test_what_the_state_foretells_of_actions_is_taken_for_no_lag(late: dict[int,
     assert [round(float(lag[i])) for i in late] == [abs(k) for k in late.values()]
 
 
+@pytest.mark.parametrize("walks", [False, True])
+def test_answering_to_noise_in_what_is_seen_is_not_acting_late(walks: bool) -> None:
+    # The actions do nothing here, but hold the noise of the state they answer to, as the change before does.
+    gain = RNG(1).normal(size=(4, 2))
+    seen = [RNG(i).normal(size=(81, 4)) for i in range(20)]
+    seen = [s.cumsum(0) for s in seen] if walks else seen
+    acted = [s[:-1] @ gain + RNG(i).normal(0, 0.02, (80, 2)) for i, s in enumerate(seen)]
+    found = inspect(Dataset(map(Episode.demonstration, seen, acted)))
+    assert not {"late-actions", "delay", "lag"} & set(kinds(found))
+
+
 def test_no_lag_is_looked_for_in_a_few_steps() -> None:
     found = inspect(Dataset([driven(i, 11, late=2) for i in range(20)]))
     assert np.isnan(values(found, "lag")).all()

@@ -50,11 +50,11 @@ class _Steps:
 def lags(episodes: Sequence[Episode], values: Values, seed: int = 0) -> Lags | None:
     """Finds the lag between actions and their effects, for the set and for each episode.
 
-    The change of state that the state itself does not foretell (least squares) is explained by the action k
-    steps before, for each k up to a fifth of the median length, 4 to 10; the k that explains most is the
-    usual lag. Each episode's changes are then correlated with what that map makes of its own actions, at
-    every k; a parabola through the peak gives fractions of a step. The maps are fitted on 20 000 steps of
-    episodes drawn by `seed`.
+    The change of state that the state itself does not foretell (least squares) is explained by what the state
+    does not foretell of the action k steps before, for each k up to a fifth of the median length, 4 to 10;
+    the k that explains most is the usual lag. Each episode's changes are then correlated with what that map
+    makes of its own actions, at every k; a parabola through the peak gives fractions of a step. The maps are
+    fitted on 20 000 steps of episodes drawn by `seed`.
 
     A lag at the end of that range counts as not found. None where actions are discrete or explain nothing,
     episodes are of fewer than 12 steps, or no lag stands out: where actions follow smoothly from the state,
@@ -77,7 +77,13 @@ def lags(episodes: Sequence[Episode], values: Values, seed: int = 0) -> Lags | N
     # Rare jolts, as of a block that is let go, would otherwise decide.
     capped = [np.clip(d.change[:, moves] / spread[moves], -4, 4) for d in drawn]
     foretold = _solve(np.concatenate([d.base for d in drawn]), np.concatenate(capped))
-    known = [_Steps(d.base, c - d.base @ foretold, d.action) for d, c in zip(drawn, capped, strict=True)]
+    # A policy answers to what it sees, so an action shares with the change before it whatever the state shows
+    # of that: no lag, but what the state of its own step foretells of it.
+    habit = _solve(np.concatenate([d.base for d in drawn]), np.concatenate([d.action for d in drawn]))
+    known = [
+        _Steps(d.base, c - d.base @ foretold, d.action - d.base @ habit)
+        for d, c in zip(drawn, capped, strict=True)
+    ]
     fits = [_fit(known, k) for k in shifts]
     shares = np.array([share for share, _ in fits])
     best = int(np.argmax(shares))
@@ -86,12 +92,10 @@ def lags(episodes: Sequence[Episode], values: Values, seed: int = 0) -> Lags | N
     at_the_end = best in (0, len(shares) - 1)  # it may be beyond, or there is none
     if at_the_end or share < _LITTLE or np.maximum(others, 0).mean() > _BLUNT * share:
         return None
-    habit = _solve(np.concatenate([d.base for d in drawn]), np.concatenate([d.action for d in drawn]))
     found = []
     for e in episodes:
         s = _steps(e, values)
         surprise = np.clip(s.change[:, moves] / spread[moves], -4, 4) - s.base @ foretold
-        # What the state foretells of the actions drifts slowly, and so resembles any slow change at some lag.
         found.append(_peak(surprise, (s.action - s.base @ habit) @ effect, shifts, best))
     lag, gain = np.array(found, np.float64).T
     return Lags(shifts[best], share, lag, gain)
