@@ -307,7 +307,8 @@ def test_the_commands_help_names_every_format(capsys: pytest.CaptureFixture[str]
 
 
 def test_ctrl_c_leaves_nothing_half_written(tmp_path: Path) -> None:
-    big = [Episode.demonstration(np.zeros((201, 64, 64, 3), np.uint8), np.zeros((200, 2)))] * 30
+    noise = np.random.default_rng(0).integers(0, 256, (201, 64, 64, 3), np.uint8)  # slow to pack
+    big = [Episode.demonstration(noise, np.zeros((200, 2)))] * 30
     source = tmp_path / "in.hdf5"
     formats.write(source, big, "robomimic")
     out = tmp_path / "out"
@@ -321,6 +322,8 @@ def test_ctrl_c_leaves_nothing_half_written(tmp_path: Path) -> None:
         str(out / "new.hdf5"),
         "--to",
         "robomimic",
+        "--writing",
+        "compress=true",
     ]
     started = subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     until = time.monotonic() + 60
