@@ -108,9 +108,8 @@ class Network:
         head = self.head_for(data, which)
         discrete = isinstance(head, Categorical)
         frame = None if self.relative == "no" else declared(data, self.relative)
-        own = frame is None and not converted(
-            data.facts
-        )  # the task's bounds are for actions as it takes them
+        # The task's bounds are for actions as it takes them.
+        own = frame is None and not converted(data.facts)
         bounded = which is not None and not discrete and which.action.bounded and own
         return Agent.build(
             data,

@@ -119,8 +119,7 @@ def inspection(path: Path, console: Console, page: Path | None, replayed: int = 
     found = inspect(data, bounds=source.bounds, angles=_angles(data, task_of(data)))
     survey = Survey(data, found, source)
     console.print(f"[bold]{_plain(headline(survey).striptags())}[/]", soft_wrap=True)
-    said = (line for line in found.lines() if not line.startswith("to look at first"))  # a line each below
-    for line in (*said, *_recording(data, source)):
+    for line in (*found.lines(worst=False), *_recording(data, source)):  # those have a line each below
         console.print(_plain(line), soft_wrap=True)
     _dimensions(found, console)
     for i, why in survey.first:

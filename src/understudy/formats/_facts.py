@@ -12,6 +12,7 @@ import numpy as np
 
 from understudy.episode import Array, Episode
 from understudy.storage.files import DataError, guarded
+from understudy.storage.tables import same_bits
 
 __all__ = [
     "MOST_FACTS",
@@ -23,7 +24,6 @@ __all__ = [
     "nonempty",
     "pieces",
     "rebuilt",
-    "same_bits",
 ]
 
 MOST_FACTS = 64 << 20  # bytes of JSON
@@ -77,7 +77,7 @@ def extras_of(e: Episode) -> dict[str, Array]:
     """The arrays that say more than the defaults: label [T, A] where it is not the action, labelled [T] where
     some step is not, time [T + 1] where it was measured."""
     extras: dict[str, Array] = {}
-    if e.label is not e.action and not same_bits(e.label, e.action):
+    if not same_bits(e.label, e.action):
         extras["label"] = e.label
     if not e.labelled.all():
         extras["labelled"] = e.labelled
@@ -94,11 +94,6 @@ def rebuilt(
     label = extras.get("label", action)
     said = (facts.terminated, facts.success, facts.meta)
     return Episode(obs, action, label, spoke, reward, *said, extras.get("time"))
-
-
-def same_bits(a: Array, b: Array) -> bool:
-    """Whether two arrays are the same byte for byte: unlike ``==`` it tells -0.0 from 0.0."""
-    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
 
 
 def as_rows(x: Array) -> Array:

@@ -38,6 +38,7 @@ from understudy.formats._zarr_writing import Column, FolderSink, Sink, ZipSink, 
 from understudy.formats._zips import Zip
 from understudy.formats.notes import note
 from understudy.formats.placing import new_file, new_folder
+from understudy.frames import view
 from understudy.storage.files import DataError, guarded, may_unfold
 
 __all__ = ["Reading", "Writing", "episodes", "recognises", "write"]
@@ -279,7 +280,7 @@ def _store(sink: Sink, episodes: Iterable[Episode], *, packed: bool) -> None:
             )
         for key, column in e.obs.items():
             place = _place(key)
-            for piece in pieces(column[:-1]):
+            for piece in pieces(view(column, 0, len(e))):
                 append(f"data/{place}", piece)
             append(f"{_OURS}/final/{place}", np.asarray(column[-1:]))
         append("data/action", e.action)

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from understudy.episode import Array, Episode
+from understudy.formats._facts import pieces
 from understudy.storage.files import DataError
 
 __all__ = ["MAX_HEADER", "arrays_of", "episode_of", "header_of", "pack"]
 
 MAX_HEADER = 16 << 20  # bytes; an episode's facts may hold long texts, such as a simulator's model
 _DTYPES = {"float32", "float64", "int64", "uint8", "bool"}
-_PIECE = 16 << 20  # bytes of a lazy column that are decoded at once
 _AXES = 8
 
 
@@ -58,9 +58,7 @@ def _columns(episode: Episode) -> Iterator[tuple[str, Array]]:
 def arrays_of(episode: Episode) -> Iterator[memoryview]:
     """The bytes of its arrays in the order of the header; a lazy column is decoded piece by piece."""
     for _, column in _columns(episode):
-        rows = max(1, _PIECE * len(column) // max(1, column.nbytes))
-        for i in range(0, len(column), rows):
-            piece = np.ascontiguousarray(column[i : i + rows])
+        for piece in pieces(column):
             if piece.size:
                 yield piece.reshape(-1).view(np.uint8).data
 

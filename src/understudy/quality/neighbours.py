@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from understudy.dataset import Dataset
 from understudy.episode import Episode, Mask
-from understudy.quality.measures import Floats, span_of
-from understudy.quality.values import Dims, Values, low_dimensional, values_of
+from understudy.quality.measures import Floats
+from understudy.quality.values import Dims, Values, scales_of
 
 __all__ = ["Sample", "coverage", "distance", "neighbours", "principal", "sample"]
 
@@ -164,12 +164,7 @@ def distance(data: Dataset, held_out: Dataset, *, angles: Dims | None = None, se
         raise ValueError(f"{len(data)} and {len(held_out)} episodes; at least 3 and 1 are needed")
     if data.schema != held_out.schema:
         raise ValueError("the held-out episodes differ from the others in observations or actions")
-    keys = low_dimensional(data.schema)
-    episodes = list(data)
-    spans = {k: span_of(data.chunks(k)) for k in (*keys, "action")}
-    values = values_of(episodes, keys, spans, angles=angles)
-    if values is None:
-        raise ValueError("there is nothing but images; distances are of low-dimensional observations")
+    episodes, values = scales_of(data, angles)
     ours, theirs = sample(episodes, values, seed=seed), sample(list(held_out), values, seed=seed)
     mean, directions = principal(ours.state, _COMPONENTS)
     x, y = (ours.state - mean) @ directions, (theirs.state - mean) @ directions

@@ -6,9 +6,9 @@ import numpy as np
 
 from understudy.dataset import Dataset
 from understudy.numerics import ksg
-from understudy.quality.measures import Floats, span_of
+from understudy.quality.measures import Floats
 from understudy.quality.neighbours import Sample, principal, sample
-from understudy.quality.values import Dims, low_dimensional, values_of
+from understudy.quality.values import Dims, scales_of
 
 __all__ = ["information", "rank"]
 
@@ -73,12 +73,7 @@ def rank(data: Dataset, *, chunk: int = 1, angles: Dims | None = None, seed: int
         raise ValueError("the dataset is empty; there is nothing to rank")
     if chunk < 1:
         raise ValueError(f"chunk is {chunk}; it must be at least 1")
-    keys = low_dimensional(data.schema)
-    episodes = list(data)
-    spans = {k: span_of(data.chunks(k)) for k in (*keys, "action")}
-    values = values_of(episodes, keys, spans, angles=angles)
-    if values is None:
-        raise ValueError("there is nothing but images; ranking takes low-dimensional observations")
+    episodes, values = scales_of(data, angles)
     scores = information(sample(episodes, values, chunk=chunk, seed=seed), len(data), seed)
     if np.isnan(scores).any():
         raise ValueError("states or actions never change, or there are too few; nothing can be ranked")

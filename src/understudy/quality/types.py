@@ -91,8 +91,8 @@ class Inspection:
     worst: tuple[Worst, ...] = ()
     operators: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
 
-    def lines(self) -> list[str]:
-        """The summary in words, a line each."""
+    def lines(self, *, worst: bool = True) -> list[str]:
+        """The summary in words, a line each; with `worst`, the last one says what to look at first."""
         lengths = [e.steps for e in self.episodes]
         known = [e.success for e in self.episodes if e.success is not None]
         few, middle, many = min(lengths), float(np.median(lengths)), max(lengths)
@@ -109,7 +109,7 @@ class Inspection:
         for name, measured in self.operators.items():
             shown = [f"{what} {value}" for what, value in measured.items()]
             lines.append(f"operator {name}: {', '.join(shown)}")
-        if self.worst:
+        if worst and self.worst:
             lines.append(f"to look at first: {'; '.join(map(str, self.worst[:3]))}")
         return lines
 

@@ -10,10 +10,11 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from understudy.dataset import Dataset
 from understudy.episode import Episode, Mask
-from understudy.quality.measures import Floats, Span
+from understudy.quality.measures import Floats, Span, span_of
 
-__all__ = ["Dims", "Values", "low_dimensional", "meant", "values_of"]
+__all__ = ["Dims", "Values", "low_dimensional", "meant", "scales_of", "values_of"]
 
 Dims: TypeAlias = Mapping[str, Sequence[int]]
 """Observation name -> some of its dimensions, counted in a flattened row."""
@@ -112,6 +113,20 @@ def _check(keys: Sequence[str], spans: Mapping[str, Span], dims: Dims) -> None:
             raise KeyError(f"no low-dimensional observation {key!r}; there are {sorted(keys)}")
         if wrong := [d for d in listed if not 0 <= d < len(spans[key].low)]:
             raise ValueError(f"{key!r} has {len(spans[key].low)} dimensions, so no dimension {wrong[0]}")
+
+
+def scales_of(data: Dataset, angles: Dims | None) -> tuple[list[Episode], Values]:
+    """A dataset's episodes, and the scales of its values.
+
+    Raises:
+        ValueError: when there is nothing but images; else as `values_of`.
+    """
+    keys, episodes = low_dimensional(data.schema), list(data)
+    spans = {k: span_of(data.chunks(k)) for k in (*keys, "action")}
+    values = values_of(episodes, keys, spans, angles=angles)
+    if values is None:
+        raise ValueError("there is nothing but images; low-dimensional observations are needed")
+    return episodes, values
 
 
 def values_of(

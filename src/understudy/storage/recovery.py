@@ -113,7 +113,7 @@ def refuse(folder: Path, *, append: bool) -> None:
 
 def _number(name: str) -> int:
     """The number of a file from its place."""
-    found = re.fullmatch(r".*/chunk-(\d{3,})/file-(\d{3})\.parquet", name)
+    found = re.fullmatch(r".*/chunk-(\d{3,})/file-(\d{3})\.(?:parquet|mp4)", name)
     if found is None:
         raise DataError(f"{name} is not a file of the layout")
     return int(found[1]) * CHUNK + int(found[2])
@@ -207,27 +207,23 @@ def _drop_cut_short(opened: Folder, said: list[str]) -> bool:
 def _drop_surplus(opened: Folder, said: list[str], *, keep: bool) -> None:
     """Removes data files and videos behind the last committed episode."""
     last = int(opened.file[-1]) if len(opened.file) else -1
-    for chunk in opened.root.names("data"):
-        for base in opened.root.names(f"data/{chunk}"):
-            name = f"data/{chunk}/{base}"
-            if re.fullmatch(r"data/chunk-\d{3,}/file-\d{3}\.parquet", name) and _number(name) > last:
+    chunks = [
+        (f"data/{c}", r"data/chunk-\d{3,}/file-\d{3}\.parquet", last) for c in opened.root.names("data")
+    ]
+    chunks += [
+        (folder, r"videos/.*/chunk-\d{3,}/file-\d{3}\.mp4", len(opened.length) - 1)
+        for _, folder in _video_folders(opened.root)
+    ]
+    for folder, form, newest in chunks:
+        for base in opened.root.names(folder):
+            name = f"{folder}/{base}"
+            if re.fullmatch(form, name) and _number(name) > newest:
                 if keep:
                     _set_aside(opened.where / name)
                 else:
                     os.unlink(opened.where / name)
                 kept = ", kept beside as .damaged" if keep else ""
                 said.append(f"dropped {name}, which no committed episode is in{kept}")
-
-    for _, folder in _video_folders(opened.root):
-        for base in opened.root.names(folder):
-            place = f"{folder}/{base}"
-            found = re.fullmatch(r".*/chunk-(\d{3,})/file-(\d{3})\.mp4", place)
-            if found and int(found[1]) * CHUNK + int(found[2]) >= len(opened.length):
-                if keep:
-                    _set_aside(opened.where / place)
-                else:
-                    os.unlink(opened.where / place)
-                said.append(f"dropped {place}, which no committed episode is in")
 
 
 def _statistics(opened: Folder, said: list[str]) -> tuple[Statistics, int]:

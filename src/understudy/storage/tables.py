@@ -19,7 +19,7 @@ from understudy.storage.files import DataError
 from understudy.storage.layout import CHUNK, EXTRA, NOTE, Layout
 from understudy.storage.video import Clip
 
-__all__ = ["checksum", "data_table", "episode_rows", "task_of", "tasks_table", "write_table"]
+__all__ = ["checksum", "data_table", "episode_rows", "same_bits", "task_of", "tasks_table", "write_table"]
 
 # No dictionaries: measurements hardly repeat, and a file then unfolds to little more than its size. Checksums
 # let a reader tell a flipped bit from a measurement. Only what LeRobot filters by needs minima and maxima.
@@ -173,7 +173,7 @@ def _stats_columns(layout: Layout, stats: Sequence[Mapping[str, Mapping[str, Any
 def _extra(layout: Layout, episodes: Sequence[Episode]) -> dict[str, pa.Array]:
     """What an episode has beyond LeRobot's layout; the label is null where it is the action, bit for bit."""
     value = pa.int64() if layout.action.dtype == "int64" else pa.float32()
-    labels = [None if _same(e.label, e.action) else e.label.reshape(-1) for e in episodes]
+    labels = [None if same_bits(e.label, e.action) else e.label.reshape(-1) for e in episodes]
     spoken = [None if e.labelled.all() else e.labelled for e in episodes]
     finals = {
         f"final/{f.name}": to_arrow(f, np.stack([e.obs[key][-1] for e in episodes]))
@@ -198,8 +198,9 @@ def _crc(layout: Layout, e: Episode, *, images: bool = True) -> int:
     return checksum(obs, e.action, e.label, e.labelled, e.reward, e.terminated, e.success, e.meta, e.time)
 
 
-def _same(a: Array, b: Array) -> bool:
-    return a is b or a.tobytes() == b.tobytes()
+def same_bits(a: Array, b: Array) -> bool:
+    """Whether two arrays are the same byte for byte: unlike ``==`` it tells -0.0 from 0.0."""
+    return a is b or (a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes())
 
 
 def checksum(

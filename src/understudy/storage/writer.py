@@ -274,9 +274,7 @@ class Writer:
             self._take.discard()
         self._open = False
         try:
-            if self._broken:
-                self._state, repaired = recover(self._folder)
-                self.repaired += tuple(repaired)
+            self._heal()
             state = self._state
             if state.statistics is not None and state.measured < state.frames:
                 with Commit(self._folder) as commit:
