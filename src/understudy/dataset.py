@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, cast, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from understudy.episode import Array, Episode, Mask, Meta, numbers, times_of
+from understudy.episode import Array, Episode, Mask, Meta, controls_of, numbers, times_of
 from understudy.frames import join, lazy, pieces, row_bytes, view
 
 __all__ = ["Batch", "Dataset", "Windows"]
@@ -47,6 +47,7 @@ class _Columns:
     success: tuple[bool | None, ...]
     meta: tuple[Meta, ...]
     time: tuple[Array | None, ...]
+    control: tuple[Array | None, ...]
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A mapping proxy does not travel between processes; its contents do. A shared label stays shared.
@@ -103,6 +104,7 @@ def _columns(episodes: Sequence[Episode]) -> _Columns:
         success=tuple(e.success for e in episodes),
         meta=tuple(e.meta for e in episodes),
         time=tuple(e.time for e in episodes),
+        control=tuple(e.control for e in episodes),
     )
 
 
@@ -145,6 +147,7 @@ class Dataset(Sequence[Episode]):
         success: Sequence[bool | None] | None = None,
         meta: Sequence[Meta] | None = None,
         time: Sequence[Array | None] | None = None,
+        control: Sequence[Array | None] | None = None,
     ) -> Dataset:
         """A dataset over columns that are already joined, without a copy where they are in canonical form.
 
@@ -153,6 +156,7 @@ class Dataset(Sequence[Episode]):
             action: [sum(T_i), A]. label, labelled and reward likewise; without a label the action is it.
             length: [E], the T_i.
             time: [E], each None or [T_i + 1] seconds.
+            control: [E], each None or [T_i], who held the controls.
         """
         lengths = np.asarray(length, np.int64)
         steps, count = int(lengths.sum()), len(lengths)
@@ -196,11 +200,19 @@ class Dataset(Sequence[Episode]):
             else tuple(
                 None if t is None else times_of(t, int(n)) for t, n in zip(time, lengths, strict=True)
             ),
+            control=(None,) * count
+            if control is None
+            else tuple(
+                None if h is None else controls_of(h, int(n)) for h, n in zip(control, lengths, strict=True)
+            ),
         )
         made._rows = np.arange(count)
         c = made._columns
-        if not len(c.terminated) == len(c.success) == len(c.meta) == len(c.time) == count:
-            raise ValueError(f"terminated, success, meta and time must have {count} entries, one an episode")
+        entries = {len(x) for x in (c.terminated, c.success, c.meta, c.time, c.control)}
+        if entries != {count}:
+            raise ValueError(
+                f"terminated, success, meta, time and control must have {count} entries, one an episode"
+            )
         return made
 
     def _need(self) -> _Columns:
@@ -228,6 +240,7 @@ class Dataset(Sequence[Episode]):
             c.success[i],
             c.meta[i],
             c.time[i],
+            c.control[i],
         )
 
     def __len__(self) -> int:
@@ -346,6 +359,9 @@ class Dataset(Sequence[Episode]):
                 digest.update(column.data)
             if e.time is not None:
                 digest.update(e.time.data)
+            if e.control is not None:
+                digest.update(b"control")
+                digest.update(e.control.data)
         return digest.hexdigest()
 
 

@@ -15,12 +15,28 @@ from numpy.typing import ArrayLike, NDArray
 
 from understudy.frames import equal, join, lazy, view
 
-__all__ = ["Array", "Episode", "Mask", "Meta", "Obs", "as_obs", "times_of"]
+__all__ = [
+    "EXPERT",
+    "POLICY",
+    "RECOVERY",
+    "Array",
+    "Episode",
+    "Mask",
+    "Meta",
+    "Obs",
+    "as_obs",
+    "controls_of",
+    "times_of",
+]
 
 Array: TypeAlias = NDArray[Any]
 Mask: TypeAlias = NDArray[np.bool_]
 Obs: TypeAlias = Mapping[str, Array]  # one step, raw units; always a mapping, never a bare array
 Meta: TypeAlias = Mapping[str, str | int | float]
+
+# Who held the controls in a step: the policy, the expert, or the expert on the way back to where the robot
+# knows what to do, which is a lesson of its own (RaC, Hu et al. 2025).
+POLICY, EXPERT, RECOVERY = 0, 1, 2
 
 _EXACT = 2**24  # float32 holds every integer up to here
 _CHUNK = 1 << 16  # rows
@@ -112,6 +128,21 @@ def times_of(time: ArrayLike, steps: int) -> Array:
     return t
 
 
+def controls_of(control: ArrayLike, steps: int) -> Array:
+    """Who held the controls, in its canonical form: uint8, one of POLICY, EXPERT and RECOVERY a step."""
+    c = np.asarray(control)
+    if c.dtype.kind not in "iub" or c.shape != (steps,):
+        raise ValueError(
+            f"control is {c.dtype}{list(c.shape)}; with {steps} actions it must be {steps} whole numbers"
+        )
+    if (strange := (c < POLICY) | (c > RECOVERY)).any():
+        raise ValueError(
+            f"control is {c[strange][0]} at {_where(strange)}; it must be 0 (policy), 1 (expert) or 2 "
+            "(recovery)"
+        )
+    return _frozen(c.astype(np.uint8, copy=False))
+
+
 @dataclass(frozen=True, eq=False)
 class Episode:
     """One run from reset to end, never changed after it is made.
@@ -131,6 +162,7 @@ class Episode:
         meta: facts such as task, operator, seed and source.
         time: [T + 1] seconds, when each observation was measured on the recorder's own clock, never
             decreasing; None where nobody measured.
+        control: [T] who held the controls: POLICY, EXPERT or RECOVERY; None where nobody noted it.
 
     Raises:
         ValueError: when lengths disagree, a value is not finite, or there are no steps.
@@ -150,6 +182,7 @@ class Episode:
     success: bool | None = None
     meta: Meta = field(default_factory=dict)
     time: Array | None = None
+    control: Array | None = None
 
     def __post_init__(self) -> None:
         action = numbers("action", self.action, integers=True)
@@ -198,6 +231,7 @@ class Episode:
                 raise TypeError(f"meta[{name_!r}] is {type(fact).__name__}; facts are str, int or float")
         put = object.__setattr__
         put(self, "time", None if self.time is None else times_of(self.time, steps))
+        put(self, "control", None if self.control is None else controls_of(self.control, steps))
         put(self, "obs", MappingProxyType(obs))
         put(self, "action", action)
         put(self, "label", label)
@@ -216,10 +250,11 @@ class Episode:
             return NotImplemented
         pairs = [(self.action, other.action), (self.label, other.label), (self.labelled, other.labelled)]
         pairs += [(self.reward, other.reward)]
-        if (self.time is None) != (other.time is None):
-            return False
-        if self.time is not None and other.time is not None:
-            pairs += [(self.time, other.time)]
+        for mine, its in ((self.time, other.time), (self.control, other.control)):
+            if (mine is None) != (its is None):
+                return False
+            if mine is not None and its is not None:
+                pairs += [(mine, its)]
         if self.obs.keys() != other.obs.keys():
             return False
         pairs += [(self.obs[k], other.obs[k]) for k in self.obs]
@@ -232,7 +267,8 @@ class Episode:
     def __reduce__(self) -> tuple[Any, ...]:
         # A mapping proxy does not travel between processes; its contents do.
         label = self.action if self.label is self.action else self.label
-        rest = (self.labelled, self.reward, self.terminated, self.success, dict(self.meta), self.time)
+        rest = (self.labelled, self.reward, self.terminated, self.success, dict(self.meta))
+        rest = (*rest, self.time, self.control)
         return _rebuild, (dict(self.obs), self.action, None if label is self.action else label, *rest)
 
     @property

@@ -15,8 +15,8 @@ import numpy as np
 
 from understudy.envs.door import says_success
 from understudy.envs.spaces import ActionSpec
-from understudy.episode import Array, Episode, Meta, Obs
-from understudy.experts.advice import SILENT
+from understudy.episode import EXPERT, POLICY, Array, Episode, Meta, Obs
+from understudy.experts.advice import SILENT, Endorse, Silent
 from understudy.roles import Env, Expert, Policy
 from understudy.workers import ItemError, Workers
 
@@ -56,6 +56,10 @@ def rollout(
     `seed`. `success` is the last thing `info["success"]` said, None where it never said anything. `meta`
     gets the task's and the policy's name and the seed, and then whatever the caller adds.
 
+    Where an expert stands by (any but SILENT and ENDORSE), `control` says who drove each step: the expert
+    where his advice was executed, as it is or disturbed, and the policy where its proposal was. An expert
+    with an attribute `control` says himself in what capacity he drives (EXPERT or RECOVERY).
+
     Args:
         max_steps: truncates the episode after that many steps, besides the environment's own limit.
 
@@ -76,6 +80,7 @@ def rollout(
     done: list[Array] = []
     said: list[Array] = []
     spoke: list[bool] = []
+    drove: list[int] = []
     paid: list[float] = []
     success: bool | None = None
     terminated = truncated = False
@@ -93,6 +98,7 @@ def rollout(
         done.append(action)
         said.append(action if advice is None else advice)
         spoke.append(advice is not None)
+        drove.append(_driver(expert, proposed, advice, action))
         paid.append(reward)
         now = says_success(info)
         success = success if now is None else now
@@ -108,7 +114,15 @@ def rollout(
         bool(terminated),
         success,
         {k: v for k, v in names.items() if v} | {"seed": int(seed)} | dict(meta or {}),
+        control=None if isinstance(expert, Silent | Endorse) else np.array(drove, np.uint8),
     )
+
+
+def _driver(expert: Expert, proposed: Array, advice: Array | None, action: Array) -> int:
+    """Who holds the controls, told by whose action it is; a disturbed one is the expert's where he spoke."""
+    if advice is None or (action is proposed and action is not advice):
+        return POLICY
+    return int(getattr(expert, "control", EXPERT))
 
 
 def name_of(policy: object) -> str:

@@ -116,11 +116,11 @@ def load(
         label, labelled = _labels(opened, a, b, into)
         terminated, success = _outcomes(opened, a, b, into)
         facts = opened.facts(a, b)
-        times = _times(opened, a, b)
+        times, controls = _noted(opened, "time", a, b), _noted(opened, "control", a, b)
     if verify:
         spoke = np.ones(steps, np.bool_) if labelled is None else labelled
         said = into.action if label is None else label
-        wrong = _changed(opened, a, b, into, said, spoke, terminated, success, facts, times)
+        wrong = _changed(opened, a, b, into, said, spoke, terminated, success, facts, times, controls)
         if wrong is not None and len(left) < len(runs):
             del into, label, said  # before as much is allocated again
             return load(opened, a, b, images=images, noted=False)
@@ -141,6 +141,7 @@ def load(
             success=success,
             meta=facts,
             time=times,
+            control=controls,
         )
 
 
@@ -241,9 +242,9 @@ def _outcomes(opened: Folder, a: int, b: int, into: Columns) -> tuple[Mask, list
     return terminated, known
 
 
-def _times(opened: Folder, a: int, b: int) -> list[Array | None]:
-    """The measured times of each episode's observations; None where nobody measured."""
-    noted = opened.column("time", a, b)
+def _noted(opened: Folder, name: str, a: int, b: int) -> list[Array | None]:
+    """One list an episode, such as the measured times of its observations; None where nobody noted it."""
+    noted = opened.column(name, a, b)
     if noted is None:
         return [None] * (b - a)
     return [row.values.to_numpy() if row.is_valid else None for row in noted]
@@ -260,6 +261,7 @@ def _changed(
     success: list[bool | None],
     facts: list[Meta],
     times: list[Array | None],
+    controls: list[Array | None],
 ) -> int | None:
     """The first episode that our writer recorded and that is not as its checksum says."""
     whole = into.obs.keys() == opened.layout.stored.keys()
@@ -279,6 +281,7 @@ def _changed(
             success[i],
             facts[i],
             times[i],
+            controls[i],
         )
         if want is not None and want != have:
             return a + i

@@ -189,13 +189,15 @@ def _extra(layout: Layout, episodes: Sequence[Episode]) -> dict[str, pa.Array]:
         "label": pa.array(labels, pa.list_(value)),
         "labelled": pa.array(spoken, pa.list_(pa.bool_())),
         "time": pa.array([e.time for e in episodes], pa.list_(pa.float64())),
+        "control": pa.array([e.control for e in episodes], pa.list_(pa.uint8())),
         **finals,
     }
 
 
 def _crc(layout: Layout, e: Episode, *, images: bool = True) -> int:
     obs = {k: e.obs[k] for k, f in layout.stored.items() if images or not f.image}
-    return checksum(obs, e.action, e.label, e.labelled, e.reward, e.terminated, e.success, e.meta, e.time)
+    own = (e.terminated, e.success, e.meta, e.time, e.control)
+    return checksum(obs, e.action, e.label, e.labelled, e.reward, *own)
 
 
 def same_bits(a: Array, b: Array) -> bool:
@@ -213,6 +215,7 @@ def checksum(
     success: bool | None,
     meta: Meta,
     time: Array | None,
+    control: Array | None,
 ) -> int:
     """CRC-32 of all that an episode is, names included, to hold what is read against what was recorded."""
     facts = [sorted(obs), terminated, success, json.dumps(dict(meta), sort_keys=True)]
@@ -220,7 +223,8 @@ def checksum(
     for part in (*(obs[k] for k in sorted(obs)), action, label, labelled, reward):
         for piece in pieces(part):
             crc = zlib.crc32(piece.data, crc)
-    return crc if time is None else zlib.crc32(time.data, crc)
+    crc = crc if time is None else zlib.crc32(time.data, crc)
+    return crc if control is None else zlib.crc32(control.data, zlib.crc32(b"control", crc))
 
 
 def tasks_table(tasks: Sequence[str]) -> pa.Table:
