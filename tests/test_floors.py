@@ -48,6 +48,7 @@ FLOORS = {
     "learn": ("torch", 4),
     "train": ("torch", 5),
     "runs": ("torch", 5.5),
+    "interactive": ("torch", 5.7),
     "demo": ("torch", 6),
     "textbook": ("torch", 6),
     "cli": ("torch", 7),

@@ -304,6 +304,57 @@ def _algorithms() -> list[str]:
     return [n for n, m in modules.items() if hasattr(m, "Config") and hasattr(m, "Learner")]
 
 
+def _methods() -> list[str]:
+    """The modules of `interactive` with a Config and a Method, as words: found without being registered."""
+    from understudy import interactive
+
+    names = [m.name for m in pkgutil.iter_modules(interactive.__path__)]
+    modules = {n: import_module(f"understudy.interactive.{n}") for n in names}
+    return [n.replace("_", "-") for n, m in modules.items() if hasattr(m, "Config") and hasattr(m, "Method")]
+
+
+_WHO = "Who stands by: task, a run, a Stable-Baselines3 file, module:name, or terminal."
+
+
+def _teach(name: str) -> type[_Verb]:
+    """The verb `train METHOD` for a method that asks an expert: its own Config, the rounds, and the rest."""
+    from understudy.interactive import Rounds
+    from understudy.interactive.command import teach_run
+    from understudy.learn import bc
+    from understudy.runs import Network
+    from understudy.train import Budget
+
+    algorithm = name.replace("-", "_")
+    module = import_module(f"understudy.interactive.{algorithm}")
+
+    def run(self: Any) -> Result:
+        return teach_run(algorithm=algorithm, console=self.console(), **_fields(self))
+
+    def said(kind: Any, words: str) -> Any:
+        return Annotated[kind, tyro.conf.arg(help=words)]
+
+    fields: list[Any] = [
+        ("out", said(Path, "The run's folder to write.")),
+        ("task", said(str | None, "The task; by default the one that the data names."), None),
+        ("data", said(Path | None, "Demonstrations to start from."), None),
+        ("expert", said(str, _WHO), "task"),
+        ("method", module.Config, module.Config()),
+        ("plan", Rounds, Rounds()),
+        ("config", bc.Config, bc.Config()),
+        ("network", Network, Network()),
+        ("budget", Budget, Budget(steps=5000)),
+        ("schedule", said(Literal["cosine", "constant"], "Of the learning rate."), "cosine"),
+        ("workers", said(int, "Processes for simulation; the result is the same for any number."), 2),
+        ("resume", said(bool, "Go on where the run was interrupted."), False),
+    ]  # fmt: skip
+    made = make_dataclass("Teach", fields, bases=(_Verb,), namespace={"run": run}, frozen=True, kw_only=True)
+    made.__doc__ = (
+        f"{(module.__doc__ or name).splitlines()[0]}\n\n"
+        f"Example: understudy train {name} --task fetch-pick-place --data demos --out run"
+    )
+    return made
+
+
 def _train(algorithm: str) -> type[_Verb]:
     """The verb `train ALGORITHM`: from where to where, the algorithm's own Config, network and budget."""
     from understudy.augment import Wish
@@ -359,6 +410,14 @@ def _train(algorithm: str) -> type[_Verb]:
     return made
 
 
+def _first_line(name: str) -> str:
+    """What a way to a policy is, in a line."""
+    for package in ("learn", "interactive"):
+        if found := sys.modules.get(f"understudy.{package}.{name.replace('-', '_')}"):
+            return (found.__doc__ or name).splitlines()[0]
+    return name
+
+
 def _edits() -> dict[str, str]:
     """The changes that `edit` makes, each in a line."""
     from understudy import edit
@@ -398,7 +457,8 @@ _USAGE = """understudy: demonstrations in, a measured policy out.
   understudy convert SRC DST --to LAYOUT              demonstrations from one layout into another
   understudy actions SRC DST --to delta|absolute      absolute actions to deltas and back, forms of rotations
   understudy edit CHANGE DIR --out NEW                a changed copy of a dataset (`understudy edit --help`)
-  understudy train {algorithms} --data DIR --out RUN           a policy
+  understudy train bc --data DIR --out RUN            a policy from demonstrations alone
+  understudy train dagger --task TASK --out RUN       one with an expert at hand (`understudy train --help`)
   understudy evaluate RUN --task TASK --episodes N    how good it is, beside five baselines
   understudy compare RUN RUN                          which one is better, seed by seed
   understudy report RUN...                            one HTML page
@@ -421,9 +481,11 @@ def _parse(argv: Sequence[str]) -> _Verb:
     words = list(argv)
     verb = words.pop(0)
     if verb == "train":
-        known = _algorithms()
-        chosen = _second(verb, words, known, "an algorithm", _USAGE.replace("{algorithms}", "|".join(known)))
-        verb, kind = f"train {chosen}", _train(chosen)
+        offline, asking = _algorithms(), _methods()
+        known = [*offline, *asking]
+        usage = "\n".join(f"  understudy train {n:<18}{_first_line(n)}" for n in known)
+        chosen = _second(verb, words, known, "an algorithm", f"Ways to a policy.\n\n{usage}")
+        verb, kind = f"train {chosen}", _teach(chosen) if chosen in asking else _train(chosen)
     elif verb == "edit":
         edits = _edits()
         usage = "\n".join(f"  understudy edit {name:<12}{text}" for name, text in edits.items())
@@ -462,7 +524,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command line and returns its exit status: 0 done, 2 bad input, 130 interrupted."""
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] in ("-h", "--help"):
-        print(_USAGE.replace("{algorithms}", "bc"))
+        print(_USAGE)
         return 0
     if words[0] == "--version":
         print(understudy.__version__)

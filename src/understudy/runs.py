@@ -49,6 +49,7 @@ __all__ = [
     "fit",
     "fit_run",
     "measure",
+    "nothing_else_asked",
     "open_run",
     "policies_table",
     "save_run",
@@ -233,7 +234,7 @@ def fit_run(
             parse(Budget, settings["budget"], "budget"),
         )
         validation, successes_only = float(settings["validation"]), bool(settings["successes_only"])
-        _nothing_else_asked(out, asked, (config, network, budget))
+        nothing_else_asked(out, asked, (config, network, budget))
         augment = _own_augment(out, augment, settings["augment"])
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out} exists and is not empty; choose another folder, or --resume the run in it")
@@ -290,11 +291,24 @@ def fit_run(
 
 
 def begin_run(
-    out: Path, data: Path, used: Dataset, *, config: Any, network: Network, budget: Budget, validation: float
+    out: Path,
+    data: Path,
+    used: Dataset,
+    *,
+    config: Any,
+    network: Network,
+    budget: Budget,
+    validation: float,
+    algorithm: str = "bc",
+    task: str | None = None,
 ) -> dict[str, Any]:
-    """What run.json says of a behavioural cloning run on `used`, read from `data`, that is about to begin."""
-    settings = _settings("bc", config, network, budget, validation, False, ())
-    return _description(task_of(used), settings, _about(data, out, used, used.fingerprint()))
+    """What run.json says of a run on `used`, read from `data`, that is about to begin; `used` may be empty.
+
+    `task` is named by the episodes, unless it is given.
+    """
+    settings = _settings(algorithm, config, network, budget, validation, False, ())
+    about = _about(data, out, used, used.fingerprint())
+    return _description(task_of(used) if task is None else task, settings, about)
 
 
 def _settings(
@@ -358,7 +372,7 @@ def _to_resume(out: Path, algorithm: str) -> tuple[dict[str, Any], dict[str, Any
     return run, {k: run[k] for k in names} | {"augment": run.get("augment", [])}
 
 
-def _nothing_else_asked(out: Path, asked: tuple[Any, ...], kept: tuple[Any, ...]) -> None:
+def nothing_else_asked(out: Path, asked: tuple[Any, ...], kept: tuple[Any, ...]) -> None:
     """Refuses a flag that a resumed run would not follow: neither its default nor the run's own."""
     for given, own in zip(asked, kept, strict=True):
         for name, value in vars(given).items():
