@@ -313,15 +313,13 @@ def _methods() -> list[str]:
     return [n.replace("_", "-") for n, m in modules.items() if hasattr(m, "Config") and hasattr(m, "Method")]
 
 
-_WHO = "Who stands by: task, a run, a Stable-Baselines3 file, module:name, or terminal."
-
-
 def _teach(name: str) -> type[_Verb]:
     """The verb `train METHOD` for a method that asks an expert: its own Config, the rounds, and the rest."""
     from understudy.interactive import Rounds
     from understudy.interactive.command import teach_run
     from understudy.learn import bc
     from understudy.runs import Network
+    from understudy.sources import HELP
     from understudy.train import Budget
 
     algorithm = name.replace("-", "_")
@@ -337,7 +335,7 @@ def _teach(name: str) -> type[_Verb]:
         ("out", said(Path, "The run's folder to write.")),
         ("task", said(str | None, "The task; by default the one that the data names."), None),
         ("data", said(Path | None, "Demonstrations to start from."), None),
-        ("expert", said(str, _WHO), "task"),
+        ("expert", said(str, f"Who stands by: {HELP}."), "task"),
         ("method", module.Config, module.Config()),
         ("plan", Rounds, Rounds()),
         ("config", bc.Config, bc.Config()),

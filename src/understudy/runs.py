@@ -32,8 +32,8 @@ from understudy.dataset import Dataset
 from understudy.envs import Task, UnknownTask
 from understudy.envs import task as find_task
 from understudy.evaluate import FIRST_SEED, Report, compare, evaluate, fresh_seeds
-from understudy.heads import Categorical, Deterministic, Gaussian, HeadConfig, Mixture
-from understudy.nets import MLP
+from understudy.heads import Categorical, Deterministic, Gaussian, HeadConfig, Members, Mixture
+from understudy.nets import MLP, MLPEnsemble, TrunkConfig
 from understudy.provenance import provenance
 from understudy.record import tracked
 from understudy.roles import Policy
@@ -44,10 +44,12 @@ from understudy.train import Budget, Outcome, train
 __all__ = [
     "POLICY",
     "Network",
+    "about",
     "begin_run",
     "evaluate_run",
     "fit",
     "fit_run",
+    "keep_agent",
     "measure",
     "nothing_else_asked",
     "open_run",
@@ -76,6 +78,9 @@ class Network:
     activation: Literal["relu", "tanh", "gelu", "silu"] = "gelu"
     """Smooth ones need fewer demonstrations (docs/cloning.md has figures)."""
     dropout: float = 0.0
+    members: int = 1
+    """More than one: an ensemble of such networks, each trained on a resample of its own. It acts by their mean
+    and doubts where they disagree; the head is then deterministic, without dropout."""
     history: int = 1
     """Observations seen."""
     horizon: int = 1
@@ -97,12 +102,30 @@ class Network:
                 raise ValueError("a categorical head needs discrete actions; these are continuous")
             known = None if which is None else which.action.n
             return Categorical(known or 1 + max(int(part.max()) for part in data.chunks("action")))
+        if self.members != 1 and name == "deterministic":
+            return Members(self.members)
         kinds: dict[str, HeadConfig] = {
             "deterministic": Deterministic(),
             "gaussian": Gaussian(self.std),
             "mixture": Mixture(self.components),
         }
         return kinds[name]
+
+    def trunk(self, head: HeadConfig) -> TrunkConfig:
+        """The trunk's configuration for that head.
+
+        Raises:
+            ValueError: when there are several members, and the head or dropout is not for that.
+        """
+        if self.members == 1:
+            return MLP(self.hidden, self.activation, self.dropout)
+        if self.dropout:
+            raise ValueError(f"dropout is {self.dropout} with members {self.members}; an ensemble has none")
+        if not isinstance(head, Members):
+            raise ValueError(
+                f"members is {self.members} with a {head.kind} head; an ensemble's is deterministic"
+            )
+        return MLPEnsemble(self.members, self.hidden, self.activation)
 
     def agent(self, data: Dataset, which: Task | None, seed: int) -> Agent:
         """A fresh agent, its normalisers fitted to `data`, its actions within the task's bounds, if any."""
@@ -114,7 +137,7 @@ class Network:
         bounded = which is not None and not discrete and which.action.bounded and own
         return Agent.build(
             data,
-            MLP(self.hidden, self.activation, self.dropout),
+            self.trunk(head),
             head,
             history=self.history,
             horizon=self.horizon,
@@ -254,7 +277,7 @@ def fit_run(
         console.print("one episode cannot be split: training without validation")
     which = _known(made_for)
     _built(augment, used, which)  # a wrong one is refused before the folder is begun
-    run = _description(made_for, settings, _about(data, out, used, fingerprint))
+    run = _description(made_for, settings, about(data, out, used, fingerprint))
     if not resume:
         write_json(out / "run.json", run)  # so that --resume knows the settings
     agent, outcome = fit(
@@ -307,8 +330,8 @@ def begin_run(
     `task` is named by the episodes, unless it is given.
     """
     settings = _settings(algorithm, config, network, budget, validation, False, ())
-    about = _about(data, out, used, used.fingerprint())
-    return _description(task_of(used) if task is None else task, settings, about)
+    facts = about(data, out, used, used.fingerprint())
+    return _description(task_of(used) if task is None else task, settings, facts)
 
 
 def _settings(
@@ -331,27 +354,33 @@ def _settings(
     }
 
 
-def _description(made_for: str | None, settings: dict[str, Any], about: dict[str, Any]) -> dict[str, Any]:
+def _description(made_for: str | None, settings: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
     head = {"format": _FORMAT, "version": _VERSION, "task": made_for}
-    return {**head, **settings, "data": about, "provenance": provenance()}
+    return {**head, **settings, "data": facts, "provenance": provenance()}
 
 
 def save_run(out: Path, run: dict[str, Any], agent: Agent, outcome: Outcome) -> None:
     """Writes the agent, and into run.json what became of it."""
+    run["stopped"] = outcome.stopped
+    run["seconds"], run["cpu_seconds"] = round(outcome.seconds, 3), round(outcome.cpu_seconds, 3)
+    keep_agent(out, run, agent, outcome.selected, outcome.selected_step)
+
+
+def keep_agent(out: Path, run: dict[str, Any], agent: Agent, selected: str, step: int) -> None:
+    """Writes the agent, and run.json with what it is and which weights it has."""
     agent.save(out / "agent")
     description = agent.description
     run["agent"] = {
         "parameters": sum(p.numel() for p in agent.parameters()),
         **{k: description[k] for k in ("trunk", "head", "history", "horizon")},
-        "selected": outcome.selected,
-        "selected_step": outcome.selected_step,
+        "selected": selected,
+        "selected_step": step,
     }
-    run["stopped"] = outcome.stopped
-    run["seconds"], run["cpu_seconds"] = round(outcome.seconds, 3), round(outcome.cpu_seconds, 3)
     write_json(out / "run.json", run)
 
 
-def _about(data: Path, out: Path, used: Dataset, fingerprint: str) -> dict[str, Any]:
+def about(data: Path, out: Path, used: Dataset, fingerprint: str) -> dict[str, Any]:
+    """What run.json says of the data: where it lies and what was used of it."""
     said = [won for won in used.successes if won is not None]
     return {
         # Relative to the run, so that both can be moved together and no machine's paths travel.

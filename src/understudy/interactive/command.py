@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from importlib import import_module
@@ -17,9 +18,10 @@ from understudy.envs import task as find_task
 from understudy.interactive.rounds import Rounds, Taught, teach
 from understudy.learn import bc
 from understudy.roles import Expert
-from understudy.runs import Network, begin_run, nothing_else_asked, open_run, save_run, task_of
+from understudy.runs import Network, about, begin_run, keep_agent, nothing_else_asked, open_run, task_of
 from understudy.serial import parse, write_json
 from understudy.sources import expert_from
+from understudy.storage import compact
 from understudy.supervision import Supervision, supervision_table
 from understudy.train import Budget
 
@@ -71,7 +73,7 @@ def teach_run(
         raise ValueError(f"{out} exists and is not empty; choose another folder, or --resume the run in it")
     start = Dataset() if data is None else formats.read(data)
     which = _task(task, start, data)
-    if resume and start.fingerprint() != run["data"]["fingerprint"]:
+    if resume and data is not None and start.fingerprint() != run["data"]["fingerprint"]:
         raise ValueError(f"{data} is not the data that {out} was begun with")
     stands_by = expert_from(expert, which)
     made = _method(algorithm, stands_by, method, plan.rounds)
@@ -131,8 +133,13 @@ def _finish(out: Path, run: dict[str, Any], taught: Taught, console: Console) ->
     """Puts the selected policy on top of the run, and says what the rounds cost."""
     chosen = taught.log[taught.selected]
     run[_OWN] |= {"selected_round": taught.selected, "labelled": taught.log[-1]["labelled"]}
-    assert taught.outcome is not None
-    save_run(out, run, taught.agent, taught.outcome)
+    compact(out / "collected")  # one file an episode is safe to write and slow to read
+    if not run[_OWN]["demonstrations"]:  # everything that was learned from is what was collected
+        run["data"] = about(out / "collected", out, taught.data, taught.data.fingerprint())
+    run["stopped"] = "steps"
+    run["cpu_seconds"] = round(sum(line.get("train_cpu_seconds", 0.0) for line in taught.log), 3)
+    keep_agent(out, run, taught.agent, "last", run["budget"]["steps"])
+    shutil.copyfile(out / "rounds" / f"{taught.selected:03d}" / "metrics.jsonl", out / "metrics.jsonl")
     rounds = {
         f"round {line['round']}": Supervision.of(
             [e for e in taught.data if e.meta.get("round") == line["round"] - 1]

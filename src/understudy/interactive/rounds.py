@@ -322,8 +322,8 @@ class _Loop:
         if measured := line.get("success") or line.get("return"):
             name = "success" if line.get("success") else "return"
             words.append(f"{name} {measured['value']:.3g} [{measured['low']:.3g}, {measured['high']:.3g}]")
-        words += [f"{k} {v:.3g}" for k, v in line["method"].items()]
-        self.console.print(", ".join(words), soft_wrap=True)
+        ahead = ", ".join(f"{k} {v:.3g}" for k, v in line["method"].items())
+        self.console.print(", ".join(words) + (f"; next: {ahead}" if ahead else ""), soft_wrap=True)
 
     @contextmanager
     def _bar(self, title: str, total: int) -> Iterator[Callable[[], None]]:
