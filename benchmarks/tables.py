@@ -85,6 +85,41 @@ def augmentation() -> str:
     return "\n".join(rows)
 
 
+def interactive() -> str:
+    d = load("interactive")
+    rows = [
+        "| method | labelled states to 95 % of the expert | to no difference shown | at the end: labelled "
+        "| success | interventions | context switches | steps held | failures in 100 |",
+        "|---|---:|---:|---:|---|---:|---:|---:|---:|",
+    ]
+    for method, m in d["methods"].items():
+        if method == "expert":
+            continue
+        last, s = m["curve"][-1], m["supervision"]
+        near, equal = (
+            "–" if m[f"labelled_to_{k}"] is None else f"{m[f'labelled_to_{k}']:.0f}"
+            for k in ("95_percent_of_expert", "no_difference_from_expert")
+        )
+        cells = [near, equal, f"{last['labelled']:.0f}", interval(last["success"], 2)]
+        told = method in ("bc", "dagger")  # whose expert drives by the schedule, or not at all
+        cells += ["–" if told or not s else f"{s[k]:.0f}" for k in ("interventions", "context_switches")]
+        cells += ["–" if told or not s else f"{s['held'] / s['steps']:.0%}"]
+        cells += ["–" if not s else f"{100 * s['failures'] / s['episodes']:.0f}"]
+        rows.append(f"| {method.replace('_', '-')} | " + " | ".join(cells) + " |")
+    n, seeds = d["test_seeds"][1], d["methods"]["bc"]["seeds"]
+    rows += [
+        "",
+        f"{d['task']}, {seeds} training seeds, each policy alone on the same {n} fresh episodes; expert "
+        f"{interval(d['methods']['expert'], 2)}. Labelled states include the 10 demonstrations, and are "
+        "means over training seeds. The first column is the first policy whose success is within a "
+        "twentieth of the expert's, the second the first whose paired interval against the expert holds 0. "
+        f"{d['rounds']} rounds of {d['episodes']} episodes; interventions, switches, the share of steps the "
+        "expert held and failures are of these. 95 % intervals over all episodes. "
+        f"`{d['command']}`",
+    ]
+    return "\n".join(rows)
+
+
 def data() -> str:
     rec, camera = load("recording")["episodes_of"], load("camera_recording")
     opened, sums, windows = load("opening"), load("dataset_statistics"), load("windows")
@@ -209,11 +244,12 @@ TABLES: dict[str, Callable[[], str]] = {
     "cloning": cloning,
     "data": data,
     "demo": demo,
+    "interactive": interactive,
     "measures": measures,
     "quality": quality,
     "speed": speed,
 }
-DOCS = ("actions", "cloning", "data", "quality")
+DOCS = ("actions", "cloning", "data", "interactive", "quality")
 PAGES = (REPO / "README.md", *(REPO / "docs" / f"{name}.md" for name in DOCS))
 
 

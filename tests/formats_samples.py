@@ -12,7 +12,7 @@ from understudy.episode import Episode
 
 
 def sample_episodes(count: int = 3, *, pictures: bool = True, discrete: bool = False) -> list[Episode]:
-    """Episodes with all that an episode can have: labels of their own, times, success, facts, odd names."""
+    """Episodes with all that an episode can have: labels of their own, times, who held the controls, ..."""
     rng = np.random.default_rng(7)
     made = []
     for i in range(count):
@@ -43,6 +43,7 @@ def sample_episodes(count: int = 3, *, pictures: bool = True, discrete: bool = F
                 success=(True, None, False)[i % 3],
                 meta={"task": 'say "a, b"\n', "seed": i, "gain": 0.1 + i, "operator": "ann é"},
                 time=1.7e9 + np.cumsum(rng.random(steps + 1)) if i != 1 else None,
+                control=np.arange(steps) % 3 if i else None,
             )
         )
     return made

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from understudy import storage
+from understudy.episode import EXPERT, POLICY, RECOVERY
 from understudy.storage import DataError, cameras
 
 pytest.importorskip("av")
@@ -91,6 +92,24 @@ def test_where_it_is_no_demonstration_only_given_labels_count(tmp_path: Path) ->
     assert e.label[2, 0] == 1.5
 
 
+def test_who_holds_the_controls_is_recorded_where_it_is_said(tmp_path: Path) -> None:
+    with storage.Writer(tmp_path / "d") as writer:
+        with writer.record(demonstration=False) as take:
+            for i, held in enumerate((POLICY, EXPERT, np.int64(RECOVERY), POLICY)):
+                take.step([0.0, i], [0.5], label=[0.5] if held else None, control=held)
+                with pytest.raises(ValueError, match="control must be given for every step"):
+                    take.step([0.0, i], [0.5])
+            take.finish([0.0, 4])
+        with writer.record() as take:
+            take.step([0.0, 0], [0.5])
+            take.finish([0.0, 1])
+    first, second = storage.read(tmp_path / "d")
+    assert first.control is not None
+    assert (first.control.tolist(), first.control.dtype) == ([0, 1, 2, 0], np.uint8)
+    assert first.labelled.tolist() == [False, True, True, False]
+    assert second.control is None
+
+
 def one_step(writer: storage.Writer, error: Exception | None = None) -> None:
     """A step in a block that is then left, by an error where there is one."""
     with writer.record() as take:
@@ -148,6 +167,8 @@ def test_one_episode_at_a_time(tmp_path: Path) -> None:
             "given for every step of an episode, or for none",
         ),
         (lambda take: take.step(seen(1), [0.0], float("inf")), "reward is inf"),
+        (lambda take: take.step(seen(1), [0.0], control=1), "control must be given for every step"),
+        (lambda take: take.step(seen(1), [0.0], control=3), "control is 3; it must be 0"),
     ],
 )
 def test_a_step_that_does_not_fit_is_refused_and_not_recorded(tmp_path: Path, step: Any, said: str) -> None:
@@ -246,6 +267,7 @@ FULL = """
 import resource, sys
 import numpy as np
 from understudy import storage
+from understudy.episode import EXPERT, POLICY, RECOVERY
 from understudy.episode import Episode
 
 def picture():
@@ -291,6 +313,7 @@ RECORDER = """
 import sys
 import numpy as np
 from understudy import storage
+from understudy.episode import EXPERT, POLICY, RECOVERY
 writer = storage.Writer(sys.argv[1], append=True, fps=20, video=True)
 print(writer.episodes, flush=True)
 while True:

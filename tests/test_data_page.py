@@ -21,7 +21,7 @@ import pytest
 from understudy import formats, storage
 from understudy.cli import main
 from understudy.dataset import Dataset
-from understudy.episode import Episode
+from understudy.episode import EXPERT, RECOVERY, Episode
 from understudy.frames import Frames
 from understudy.numerics import wilson
 from understudy.quality import MEASURES, EpisodeQuality, Inspection, inspect
@@ -317,6 +317,34 @@ def test_marks_stand_where_it_happened_and_agree_with_the_measures(data: Dataset
     at_limit = (np.abs(data[0].action) >= 1 - 1e-5).any(1)
     assert at_limit.any()
     assert (survey.moments[0].masks["limit"] == at_limit).all()
+
+
+def test_who_drove_is_drawn_where_somebody_noted_it(data: Dataset, page: Page, tmp_path: Path) -> None:
+    held = np.zeros(STEPS, int)
+    held[5:8], held[8:12] = RECOVERY, EXPERT
+    episodes = [replace(e, control=held) if i == 7 else e for i, e in enumerate(data)]
+    survey = surveyed(Dataset(episodes))
+    for i, m in enumerate(survey.moments):
+        assert np.flatnonzero(m.drivers["recovery"]).tolist() == ([5, 6, 7] if i == 7 else [])
+        assert np.flatnonzero(m.drivers["expert"]).tolist() == ([8, 9, 10, 11] if i == 7 else [])
+    drawn = page_of(survey.data, tmp_path, survey.found)
+    strips = [a for a in drawn.all("rect") if str(a.get("class")).startswith("driver ")]
+    # Episode 7 is shown step by step, in four charts. Both strips stand where they should on its clock.
+    clock = (survey.episodes[7].time - survey.episodes[7].time[0]) / np.ptp(survey.episodes[7].time) * 100
+    want = {"driver recovery": clock[[5, 8]], "driver expert": clock[[8, 12]]}
+    assert [a["class"] for a in strips] == ["driver expert", "driver recovery"] * 4
+    for a in strips:
+        left, right = want[str(a["class"])]
+        assert float(str(a["x"])) == pytest.approx(left, abs=0.01)
+        assert float(str(a["width"])) == pytest.approx(right - left, abs=0.02)
+    edges = {a["class"]: a["d"] for a in drawn.all("path") if str(a.get("class")).startswith("driver ")}
+    high = 100 / (1.14 * STEPS)
+    for who, (a, b) in {"driver recovery": (5, 8), "driver expert": (8, 12)}.items():
+        assert edges[who] == f"M7.73 {100 - a * high:.1f}h.18V{100 - b * high:.1f}h-.18z"
+    assert "the expert, on the way back in 3 steps" in drawn.text
+    assert "driven by the expert 23 % interventions: 1 an episode" in drawn.text.replace("\u202f", " ")
+    assert not [a for _, a in page.elements if "driver" in str(a.get("class"))]
+    assert "expert drives" not in page.text
 
 
 def test_a_frozen_value_is_marked_and_drawn(tmp_path: Path) -> None:
@@ -647,6 +675,23 @@ def test_inspect_prints_and_writes_the_page(
     assert not Path("none.html").exists()
     assert main(["inspect", "reaches", "--out", "deep"]) == 2
     assert "is a folder" in capsys.readouterr().err
+
+
+def test_inspect_says_who_drove(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    episodes = [reach(i, steps=10) for i in range(4)]
+    storage.write(tmp_path / "plain", Dataset(episodes))
+    held = [0, 1, 1, 0, 0, 2, 1, 1, 0, 0]
+    episodes[1:3] = [replace(e, control=c) for e, c in zip(episodes[1:3], (held, [0] * 10), strict=True)]
+    storage.write(tmp_path / "watched", Dataset(episodes))
+    assert main(["inspect", str(tmp_path / "watched"), "--no-page"]) == 0
+    line = "controls: policy 75.0%, expert 20.0%, recovery 5.0% of the steps (2 of 4 episodes say); "
+    assert line + "interventions: 1 an episode, 2.5 steps long\n" in capsys.readouterr().out
+    assert main(["inspect", str(tmp_path / "watched"), "--no-page", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["supervision"]["interventions"] == 2
+    assert main(["inspect", str(tmp_path / "plain"), "--no-page"]) == 0
+    assert "controls" not in capsys.readouterr().out
+    assert main(["inspect", str(tmp_path / "plain"), "--no-page", "--json"]) == 0
+    assert "supervision" not in json.loads(capsys.readouterr().out)
 
 
 def test_text_from_the_data_cannot_steer_the_terminal(

@@ -40,6 +40,7 @@ def episode(number: int, steps: int | None = None, **changes: object) -> Episode
         "success": (True, False, None)[number % 3],
         "meta": {"task": f"task {number % 2}", "operator": ("ann", "bob")[number % 3 == 0], "seed": number},
         "time": np.cumsum(rng.random(steps + 1)) if number % 4 else None,
+        "control": np.arange(steps) % 3 if number % 3 else None,
     }
     return Episode(**(given | changes))
 
@@ -155,6 +156,9 @@ def test_trimming_is_a_slice_with_the_state_after_it(steps, start, stop) -> None
     assert (cut.time is None) == (e.time is None)
     if e.time is not None:
         assert np.array_equal(cut.time, e.time[first : end + 1])
+    assert (cut.control is None) == (e.control is None)
+    if e.control is not None:
+        assert np.array_equal(cut.control, e.control[first:end])
     assert cut.terminated == (end == steps)
     assert cut.success is False
     assert dict(cut.meta) == dict(e.meta)

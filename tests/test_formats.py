@@ -46,9 +46,8 @@ def episodes(count: int = 3) -> list[Episode]:
         time = np.cumsum(rng.random(steps + 1))
         meta = {"task": "stack", "seed": i, "dropped_frames": i}
         reward = rng.standard_normal(steps)
-        made.append(
-            Episode(obs, action, -action, labelled, reward, i == 0, (True, None, False)[i % 3], meta, time)
-        )
+        said = (i == 0, (True, None, False)[i % 3], meta, time, np.arange(steps) % 3 if i else None)
+        made.append(Episode(obs, action, -action, labelled, reward, *said))
     return made
 
 

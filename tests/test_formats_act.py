@@ -36,7 +36,8 @@ def episodes(*, velocity: bool = True) -> list[Episode]:
         time = None if i == 1 else np.cumsum(rng.random(steps + 1))
         meta = {"task": "fold", "operator": "ann", "seed": i, "dropped_frames": i}
         reward = rng.standard_normal(steps) * (0.0 if i == 1 else 1.0)
-        made.append(Episode(obs, action, label, labelled, reward, i == 0, (True, None, False)[i], meta, time))
+        said = (i == 0, (True, None, False)[i], meta, time, np.arange(steps) % 3 if i else None)
+        made.append(Episode(obs, action, label, labelled, reward, *said))
     return made
 
 

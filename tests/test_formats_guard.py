@@ -250,12 +250,14 @@ def test_an_episode_survives_the_wire_bit_for_bit() -> None:
     action = rng.standard_normal((3, 2))
     meta = {"task": "ü", "seed": 3, "noise": 0.1, "large": 2**62}
     time = np.cumsum(rng.random(4))
-    e = Episode(obs, action, -action, np.array([1, 0, 1], bool), rng.random(3), True, False, meta, time)
+    said = (True, False, meta, time, [2, 0, 1])
+    e = Episode(obs, action, -action, np.array([1, 0, 1], bool), rng.random(3), *said)
     plain = Episode.demonstration(np.zeros((3, 1)), np.array([4, 7]), success=None)
     for one in (e, plain):
         back = received(*sent(one))
         assert back == one
         assert back.time is None or np.array_equal(back.time, one.time)
+        assert back.control is None or back.control.dtype == np.uint8
     assert back.label is back.action
 
 

@@ -313,6 +313,7 @@ def test_writing_refuses_what_does_not_go_into_one_observation(tmp_path: Path) -
         Episode(
             {k: v for k, v in e.obs.items() if v.dtype == np.uint8},
             e.action, e.label, e.labelled, e.reward, e.terminated, e.success, e.meta, e.time,
+            e.control,
         )
         for e in given
     ]  # fmt: skip

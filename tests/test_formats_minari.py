@@ -39,9 +39,8 @@ def episodes(*, images: bool = True) -> list[Episode]:
         time = None if i == 1 else np.cumsum(rng.random(steps + 1))
         meta = {"task": "stack", "operator": "ann", "seed": i, "noise": 0.1}
         success = (True, None, False)[i]
-        made.append(
-            Episode(obs, action, label, labelled, rng.standard_normal(steps), i == 0, success, meta, time)
-        )
+        said = (i == 0, success, meta, time, np.arange(steps) % 3 if i else None)
+        made.append(Episode(obs, action, label, labelled, rng.standard_normal(steps), *said))
     return made
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import collections
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from understudy import formats
-from understudy.episode import Episode
+from understudy.episode import EXPERT, POLICY, Episode
 from understudy.formats import guard, robomimic
 from understudy.formats.notes import collected
 from understudy.storage import DataError
@@ -40,7 +41,8 @@ def episodes(*, images: bool = True, scale: float = 1.0) -> list[Episode]:
         }
         success = (True, None, False)[i]
         reward = rng.standard_normal(steps)
-        made.append(Episode(obs, action, label, labelled, reward, i == 0, success, meta, time))
+        control = np.arange(steps) % 3 if i else None
+        made.append(Episode(obs, action, label, labelled, reward, i == 0, success, meta, time, control))
     return made
 
 
@@ -216,6 +218,29 @@ def test_dones_mean_what_done_mode_says(
     path = foreign(tmp_path / "a.hdf5", dones, rewards)
     e = next(formats.stream(path, options=robomimic.Reading(done_mode=mode), guard=False))
     assert (e.terminated, e.success) == (terminated, success)
+
+
+def test_who_held_the_controls_is_read_where_sirius_noted_it(tmp_path: Path) -> None:
+    path = foreign(tmp_path / "a.hdf5", [0, 0, 0, 1], [0, 0, 0, 1])
+    plain = next(formats.stream(path, guard=False))
+    for modes, want in (
+        ([-1.0] * 4, [EXPERT] * 4),
+        ([0, 1, 1, 0], [POLICY, EXPERT, EXPERT, POLICY]),
+        ([2, 2, 2, 2], [POLICY] * 4),
+        ([0, -10, 1, 1], None),  # not what Sirius writes
+    ):
+        with h5py.File(path, "r+") as file:
+            file["data/demo_2"].pop("action_modes", None)
+            file["data/demo_2/action_modes"] = np.array(modes)
+        with collected() as notes:
+            e = next(formats.stream(path, guard=False))
+        assert e == replace(plain, control=want)
+        assert ("left out 'action_modes'" in str(notes)) == (want is None)
+    with h5py.File(path, "r+") as file:
+        del file["data/demo_2/action_modes"]
+        file["data/demo_2/action_modes"] = np.zeros(3)
+    with pytest.raises(DataError, match="with 4 actions it must be 4 whole numbers"):
+        list(formats.stream(path, guard=False))
 
 
 def test_an_instruction_is_the_task_and_is_written_back(tmp_path: Path) -> None:

@@ -43,6 +43,7 @@ def episode(number: int, steps: int | None = None, **changes: object) -> Episode
         "terminated": number % 2 == 0,
         "success": (True, False, None)[number % 3],
         "meta": {"task": f"task {number % 2}", "seed": number},
+        "control": np.arange(steps) % 3 if number % 4 == 3 else None,
     } | changes
     return Episode(**({"label": given["action"]} | given))
 
@@ -121,6 +122,7 @@ def datasets(draw) -> list[Episode]:
                 draw(st.booleans()),
                 draw(st.sampled_from([None, True, False])),
                 draw(facts),
+                control=draw(st.sampled_from([None, rng.integers(0, 3, steps)])),
             )
         )
     return out
@@ -128,6 +130,7 @@ def datasets(draw) -> list[Episode]:
 
 def bits(e: Episode) -> list[object]:
     arrays = [*(e.obs[k] for k in sorted(e.obs)), e.action, e.label, e.labelled, e.reward]
+    arrays += [] if e.control is None else [e.control]
     types = {k: type(v) for k, v in e.meta.items()}
     flat = [(str(x.dtype), x.shape, x.tobytes()) for x in arrays]
     return [sorted(e.obs), flat, e.terminated, e.success, dict(e.meta), types]
@@ -678,6 +681,13 @@ def spoil_rows(folder: Path, column: str, values: list) -> None:
     pq.write_table(table.set_column(at, table.field(at), pa.array(values, table.field(at).type)), file)
 
 
+def spoil_control(folder: Path, column: pa.Array) -> None:
+    file = folder / "meta" / "episodes" / "chunk-000" / "file-000.parquet"
+    table = pq.read_table(file)
+    at = table.column_names.index("understudy/control")
+    pq.write_table(table.set_column(at, "understudy/control", column), file)
+
+
 def spoil_data(folder: Path, column: str, change) -> None:
     file = folder / "data" / "chunk-000" / "file-001.parquet"
     table = pq.read_table(file)
@@ -754,6 +764,9 @@ BROKEN = {
     "a file out of range": (lambda d: spoil_rows(d, "data/file_index", [0, -1, 2]), "cannot be"),
     "facts of facts": (lambda d: spoil_rows(d, "understudy/meta", ['{"a": [1]}'] * 3), "not str, int or"),
     "a success changed": (lambda d: spoil_rows(d, "understudy/success", [False] * 3), "checksum differs"),
+    "a control changed": (lambda d: spoil_control(d, pa.array([[0] * 3, [1] * 4, [0] * 5])), "checksum diff"),
+    "gaps in control": (lambda d: spoil_control(d, pa.array([[0, None, 0], None, None])), "cannot be read"),
+    "words for control": (lambda d: spoil_control(d, pa.array(["a", "b", "c"])), "cannot be read"),
     "a nan": (
         lambda d: spoil_data(d, "observation.state", with_nan),
         r"'observation.state' is nan at episode 1, step 2, dimension 1",

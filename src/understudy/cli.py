@@ -232,6 +232,47 @@ class Compare(_Verb):
 
 
 @dataclass(frozen=True)
+class Shadow(_Verb):
+    """Lets a trained policy look on while the expert drives: where they disagree, and which frames to label.
+
+    Example: understudy shadow run --episodes 50 --out shadow
+    """
+
+    policy: Positional[Path]
+    """A run's folder."""
+    out: Path
+    """The folder to write: shadow.json, shadow.html, and worth-labelling, a dataset."""
+    task: str | None = None
+    """Where he drives; by default the task that the policy was trained on."""
+    expert: str = "task"
+    """Who drives: task (the task's own), or any other that `train dagger` takes."""
+    data: Path | None = None
+    """Recorded episodes to look at, in place of a live expert."""
+    episodes: int = 50
+    """How many episodes he drives, each on its own seed."""
+    seed: int = 1_000_000
+    """The first seed; the others follow."""
+    tolerance: float = 0.5
+    """The largest disagreement that is none, in standard deviations of training actions, root mean square
+    over the dimensions."""
+    lapse: int = 2
+    """An episode agrees where no disagreement beyond tolerance lasts longer than so many steps."""
+    level: float = 0.9
+    """The share of episodes that must agree before the policy counts as ready."""
+    frames: int = 50
+    """The most frames worth labelling."""
+    alone: bool = True
+    """Let the policy drive on the same seeds, too, and say what the agreement was worth."""
+    workers: int = 2
+    """Processes; the result is the same for any number."""
+
+    def run(self) -> Result:
+        from understudy import beside
+
+        return beside.shadow_run(**_fields(self), console=self.console())
+
+
+@dataclass(frozen=True)
 class Report(_Verb):
     """Writes one self-contained HTML page about one or more runs.
 
@@ -286,6 +327,7 @@ _VERBS: dict[str, type[_Verb]] = {
     "actions": Actions,
     "evaluate": Evaluate,
     "compare": Compare,
+    "shadow": Shadow,
     "report": Report,
     "demo": Demo,
 }
@@ -320,7 +362,6 @@ def _teach(name: str) -> type[_Verb]:
     from understudy.learn import bc
     from understudy.runs import Network
     from understudy.sources import HELP
-    from understudy.train import Budget
 
     algorithm = name.replace("-", "_")
     module = import_module(f"understudy.interactive.{algorithm}")
@@ -340,7 +381,7 @@ def _teach(name: str) -> type[_Verb]:
         ("plan", Rounds, Rounds()),
         ("config", bc.Config, bc.Config()),
         ("network", Network, Network()),
-        ("budget", Budget, Budget(steps=5000)),
+        ("steps", said(int | None, "Gradient steps of each training; 5000 unless given."), None),
         ("schedule", said(Literal["cosine", "constant"], "Of the learning rate."), "cosine"),
         ("workers", said(int, "Processes for simulation; the result is the same for any number."), 2),
         ("resume", said(bool, "Go on where the run was interrupted."), False),
@@ -444,6 +485,21 @@ def _edit(action: str) -> type[_Verb]:
     return made
 
 
+def _study(name: str) -> type[_Verb]:
+    """The verb `study NAME`."""
+    from understudy import study
+
+    command: Any = study.STUDIES[name]
+
+    def run(self: Any) -> Result:
+        found: Result = command.run(self, self.console())
+        return found
+
+    made = make_dataclass("Study", [], bases=(command, _Verb), namespace={"run": run}, frozen=True)
+    made.__doc__ = command.__doc__
+    return made
+
+
 _FLAGS = (tyro.conf.FlagCreatePairsOff, tyro.conf.OmitArgPrefixes)
 
 _USAGE = """understudy: demonstrations in, a measured policy out.
@@ -459,7 +515,9 @@ _USAGE = """understudy: demonstrations in, a measured policy out.
   understudy train dagger --task TASK --out RUN       one with an expert at hand (`understudy train --help`)
   understudy evaluate RUN --task TASK --episodes N    how good it is, beside five baselines
   understudy compare RUN RUN                          which one is better, seed by seed
+  understudy shadow RUN --out DIR                     where it disagrees with the expert, who drives
   understudy report RUN...                            one HTML page
+  understudy study compounding --out DIR              cloning and DAgger against the horizon, beside theory
 
 Each takes --help, and --json for one JSON object on standard output."""
 
@@ -489,6 +547,13 @@ def _parse(argv: Sequence[str]) -> _Verb:
         usage = "\n".join(f"  understudy edit {name:<12}{text}" for name, text in edits.items())
         chosen = _second(verb, words, list(edits), "a change", f"Changed copies of datasets.\n\n{usage}")
         verb, kind = f"edit {chosen}", _edit(chosen)
+    elif verb == "study":
+        from understudy.study import STUDIES
+
+        lines = {name: (s.__doc__ or name).splitlines()[0] for name, s in STUDIES.items()}
+        usage = "\n".join(f"  understudy study {name:<13}{text}" for name, text in lines.items())
+        chosen = _second(verb, words, list(STUDIES), "a study", f"Theory made visible.\n\n{usage}")
+        verb, kind = f"study {chosen}", _study(chosen)
     elif verb in _VERBS:
         kind = _VERBS[verb]
         if verb == "convert" and {"-h", "--help"} & {*words}:
@@ -496,7 +561,7 @@ def _parse(argv: Sequence[str]) -> _Verb:
 
             print(f"Layouts, and their options with defaults:\n{described(words)}\n")
     else:
-        raise ValueError(f"no verb {verb!r}; there are {', '.join([*_VERBS, 'edit', 'train'])}")
+        raise ValueError(f"no verb {verb!r}; there are {', '.join([*_VERBS, 'edit', 'study', 'train'])}")
     return tyro.cli(kind, prog=f"understudy {verb}", args=words, config=_FLAGS)
 
 

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from understudy import formats, storage
 from understudy.dataset import Dataset
-from understudy.envs import MissingExtra, Task, task
+from understudy.envs import MissingExtra, Task, task, worlds
 from understudy.envs import tasks as task_names
 from understudy.episode import Array
 from understudy.evaluate import Report, compare
@@ -26,10 +26,10 @@ _ROWS = 60  # dimensions in the table of a terminal
 
 
 def tasks(console: Console) -> dict[str, Any]:
-    """The built-in tasks as a table and as JSON."""
+    """The built-in tasks, and then the worlds, as a table and as JSON."""
     table = Table("task", "what to do", "observations", "actions", "steps", "expert", "success")
     listed: list[dict[str, Any]] = []
-    for name in task_names():
+    for name in (*task_names(), *worlds()):
         try:
             t = task(name)
         except MissingExtra as missing:
@@ -119,7 +119,10 @@ def inspection(path: Path, console: Console, page: Path | None, replayed: int = 
     found = inspect(data, bounds=source.bounds, angles=_angles(data, task_of(data)))
     survey = Survey(data, found, source)
     console.print(f"[bold]{_plain(headline(survey).striptags())}[/]", soft_wrap=True)
-    for line in (*found.lines(worst=False), *_recording(data, source)):  # those have a line each below
+    lines = [*found.lines(worst=False), *_recording(data, source)]  # the worst have a line each below
+    if survey.supervision.noted_steps:
+        lines.append(f"controls: {survey.supervision}")
+    for line in lines:
         console.print(_plain(line), soft_wrap=True)
     _dimensions(found, console)
     for i, why in survey.first:
@@ -128,6 +131,8 @@ def inspection(path: Path, console: Console, page: Path | None, replayed: int = 
     for outcome in again:
         console.print(f"played again: {_plain(str(outcome))}", soft_wrap=True)
     result: dict[str, Any] = {"data": str(path), **found.summary()}
+    if survey.supervision.noted_steps:
+        result["supervision"] = survey.supervision.summary()
     if again:
         result["replay"] = [outcome.summary() for outcome in again]
     if page is not None:

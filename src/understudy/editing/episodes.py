@@ -64,6 +64,7 @@ def trimmed(
         terminated=episode.terminated and end == steps,
         success=episode.success if success == "keep" else success,
         time=None if episode.time is None else episode.time[states],
+        control=None if episode.control is None else episode.control[acts],
     )
 
 

@@ -181,12 +181,15 @@ def _compare(copy: Path, episodes: Iterable[Episode]) -> None:
 def _same(a: Episode, b: Episode) -> bool:
     if a.obs.keys() != b.obs.keys() or dict(a.meta) != dict(b.meta):
         return False
-    if (a.terminated, a.success, a.time is None) != (b.terminated, b.success, b.time is None):
+    if (a.terminated, a.success) != (b.terminated, b.success):
         return False
     columns = [(a.obs[k], b.obs[k]) for k in a.obs]
     columns += [(a.action, b.action), (a.label, b.label), (a.labelled, b.labelled), (a.reward, b.reward)]
-    if a.time is not None and b.time is not None:
-        columns.append((a.time, b.time))
+    for x, y in ((a.time, b.time), (a.control, b.control)):
+        if (x is None) != (y is None):
+            return False
+        if x is not None and y is not None:
+            columns.append((x, y))
     return all(_alike(x, y) for x, y in columns)
 
 

@@ -1,10 +1,18 @@
-"""Scripted controllers, and the ways an expert can speak. NumPy only."""
+"""Scripted controllers, experts from elsewhere, and the ways an expert can speak. No torch on import."""
 
 from understudy.experts.advice import ENDORSE, SILENT, Endorse, NoisyExecution, PolicyExpert, Silent
+from understudy.experts.anywhere import as_expert, as_policy
 from understudy.experts.gates import Always, Gate, Gated, Never
+from understudy.experts.mpc import CEM, MPC, MPPI
+from understudy.experts.queue import QuestionQueue, QueueExpert, Timeout
+from understudy.experts.sb3 import ObsNorm, load_sb3
+from understudy.experts.watch import Watchful
 
 __all__ = [
+    "CEM",
     "ENDORSE",
+    "MPC",
+    "MPPI",
     "SILENT",
     "Always",
     "Endorse",
@@ -12,6 +20,14 @@ __all__ = [
     "Gated",
     "Never",
     "NoisyExecution",
+    "ObsNorm",
     "PolicyExpert",
+    "QuestionQueue",
+    "QueueExpert",
     "Silent",
+    "Timeout",
+    "Watchful",
+    "as_expert",
+    "as_policy",
+    "load_sb3",
 ]

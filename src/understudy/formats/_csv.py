@@ -6,7 +6,7 @@ import csv
 import re
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import IO, Any
 
@@ -21,7 +21,7 @@ __all__ = ["STATE", "Names", "Table", "read"]
 
 STATE = ("obs", "observation", "observations")  # what others call the one observation there is
 
-_ROW = ("episode", "step", "time", "labelled", "reward", "terminated", "success", "understudy")
+_ROW = ("episode", "step", "time", "labelled", "control", "reward", "terminated", "success", "understudy")
 _INDEXED = re.compile(r"(?P<key>.*?)(?P<index>(?:\.[0-9]{1,6})*)", re.DOTALL)
 _WHOLE = re.compile(r"[+-]?[0-9]{1,19}")
 _WIDEST, _LONGEST = 100_000, 1000  # columns, and characters of a column's name
@@ -31,18 +31,22 @@ _FLAGS = {"": None, "0": False, "1": True, "false": False, "true": True}
 
 @dataclass(frozen=True)
 class Names:
-    """Names of the action, the reward and the observations wanted; "" and () mean the usual ones, and all."""
+    """Names of the action, the reward, who held the controls and the observations wanted; "" and () mean the
+    usual ones, and all."""
 
     action: str
     reward: str
+    control: str
     observations: tuple[str, ...]
 
     def role(self, name: str) -> tuple[str, str]:
         """What a column is: its role, and the name of the observation where the role is "obs"."""
         if name == self.reward or (not self.reward and name in ("reward", "rewards")):
             return "reward", ""
+        if self.control and name == self.control:
+            return "control", ""
         name = "terminated" if name == "terminals" else name
-        if name in _ROW and name != "reward":
+        if name in _ROW and name not in ("reward", "control"):
             return name, ""
         if name == self.action or (not self.action and name in ("action", "actions")):
             return "action", ""
@@ -76,11 +80,12 @@ class Table:
             when = "" if e.time is None else repr(float(e.time[i]))
             state = [self._count, i, when, *(f"{x:.9g}" for x in row)]
             if i > last:
-                self._out.writerow([*state, *blank, *blank, "", "", "", "", ""])
+                self._out.writerow([*state, *blank, *blank, *[""] * len(_ROW[3:])])
                 continue
             said = self._numbers(e.label[i]) if own_label else blank
             end = [_flag(e.terminated), _flag(e.success)] if i == last else ["", ""]
-            rest = [int(e.labelled[i]), f"{e.reward[i]:.9g}", *end, "" if i else facts]
+            held = "" if e.control is None else int(e.control[i])
+            rest = [int(e.labelled[i]), held, f"{e.reward[i]:.9g}", *end, "" if i else facts]
             self._out.writerow([*state, *self._numbers(e.action[i]), *said, *rest])
         self._count += 1
 
@@ -102,7 +107,7 @@ def _columns(key: str, column: Any) -> list[str]:
         raise DataError(
             f"obs[{key!r}] with shape {shape} a step cannot be named in a header; rename it"[:300]
         )
-    plain = Names("", "", ()).role(key) == ("obs", key)
+    plain = Names("", "", "control", ()).role(key) == ("obs", key)
     return [".".join([key if plain else f"obs.{key}", *map(str, at)]) for at in np.ndindex(*shape)]
 
 
@@ -121,12 +126,14 @@ class _Header:
         if len(names) > _WIDEST or len(set(names)) != len(names) or max(map(len, names)) > _LONGEST:
             raise DataError("the header names a column twice, or has too many or too long names")
         self.width, self.names = len(names), names
+        # In our own tables alone: in others' a column of this name may be what goes to the motors.
+        ours = replace(wanted, control=wanted.control or "control") if "understudy" in names else wanted
         found: dict[tuple[str, str], dict[tuple[int, ...], int]] = {}
         self.single: dict[str, int] = {}
         for at, name in enumerate(names):
             match = _INDEXED.fullmatch(name)
             plain, index = (match["key"], match["index"]) if match else (name, "")
-            role, key = wanted.role(plain)
+            role, key = ours.role(plain)
             if role in _ROW and index:
                 role, key = "obs", plain  # a single number has no index
             if role in _ROW:
@@ -145,7 +152,8 @@ class _Header:
         missing = [k for k in wanted.observations if not {k, wanted.role(k)[1]} & self.obs.keys()]
         missing += [] if self.obs else ["an observation"]
         missing += [] if ("action", "") in signals else [wanted.action or "action"]
-        missing += [wanted.reward] if wanted.reward and "reward" not in self.single else []
+        for role, name in (("reward", wanted.reward), ("control", wanted.control)):
+            missing += [name] if name and role not in self.single else []
         if missing:
             raise DataError(f"no column is {missing[0]!r}; the header has {', '.join(names)}"[:1000])
         self.action, self.label = signals[("action", "")], signals.get(("label", ""))
@@ -285,7 +293,8 @@ class _Gathered:
         said = (facts.terminated, facts.success, facts.meta)
         reward, time = self._numbers("reward", steps), self._time(final)
         paid = np.zeros(steps) if reward is None else reward
-        return Episode(obs, action, action if label is None else label, spoke, paid, *said, time), whole
+        label, held = action if label is None else label, self._control(steps)
+        return Episode(obs, action, label, spoke, paid, *said, time, held), whole
 
     def _numbers(self, name: str, rows: int) -> Array | None:
         """A column of single numbers; None where it is blank or missing."""
@@ -295,6 +304,17 @@ class _Gathered:
     def _time(self, final: bool) -> Array | None:
         times = self._numbers("time", self.rows)
         return times if times is None or final else np.concatenate([times, times[-1:]])
+
+    def _control(self, steps: int) -> Array | None:
+        """[T], who held the controls; None where nobody noted it."""
+        cells = self._single.get("control", [])[:steps]
+        if not any(cells):
+            return None
+        if strange := [c for c in cells if not _WHOLE.fullmatch(c)]:
+            raise ValueError(
+                f"column 'control' is {strange[0][:50]!r}; each step needs 0, 1 or 2, or none does"
+            )
+        return np.array([int(c) for c in cells])
 
     def _flags(self, name: str, rows: int) -> Array | None:
         cells = [_FLAGS[c.lower()] for c in self._single.get(name, [])[:rows]]

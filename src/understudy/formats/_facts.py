@@ -15,6 +15,7 @@ from understudy.storage.files import DataError, guarded
 from understudy.storage.tables import same_bits
 
 __all__ = [
+    "EXTRAS",
     "MOST_FACTS",
     "Facts",
     "as_rows",
@@ -27,13 +28,13 @@ __all__ = [
 ]
 
 MOST_FACTS = 64 << 20  # bytes of JSON
-_EXTRAS = ("label", "labelled", "time")
+EXTRAS = ("label", "labelled", "time", "control")  # what only some episodes have
 _PIECE = 16 << 20
 
 
 @dataclass(frozen=True)
 class Facts:
-    """An episode's facts, and which of `label`, `labelled` and `time` are stored beside its columns."""
+    """An episode's facts, and which of `EXTRAS` are stored beside its columns."""
 
     terminated: bool
     success: bool | None
@@ -63,7 +64,7 @@ class Facts:
                 "success": True | False | None as success,
                 "meta": dict(meta),
                 "extras": list(extras),
-            } if set(extras) <= set(_EXTRAS):
+            } if set(extras) <= set(EXTRAS):
                 return cls(terminated, success, meta, tuple(extras))
         raise DataError("an episode's facts are not of the form that understudy writes")
 
@@ -75,7 +76,7 @@ def facts_of(e: Episode) -> Facts:
 
 def extras_of(e: Episode) -> dict[str, Array]:
     """The arrays that say more than the defaults: label [T, A] where it is not the action, labelled [T] where
-    some step is not, time [T + 1] where it was measured."""
+    some step is not, time [T + 1] where it was measured, control [T] where it was noted."""
     extras: dict[str, Array] = {}
     if not same_bits(e.label, e.action):
         extras["label"] = e.label
@@ -83,6 +84,8 @@ def extras_of(e: Episode) -> dict[str, Array]:
         extras["labelled"] = e.labelled
     if e.time is not None:
         extras["time"] = e.time
+    if e.control is not None:
+        extras["control"] = e.control
     return extras
 
 
@@ -93,7 +96,7 @@ def rebuilt(
     spoke = extras["labelled"] if "labelled" in extras else np.ones(len(action), np.bool_)
     label = extras.get("label", action)
     said = (facts.terminated, facts.success, facts.meta)
-    return Episode(obs, action, label, spoke, reward, *said, extras.get("time"))
+    return Episode(obs, action, label, spoke, reward, *said, extras.get("time"), extras.get("control"))
 
 
 def as_rows(x: Array) -> Array:

@@ -15,6 +15,7 @@ import numpy as np
 from understudy.episode import Array, Episode
 from understudy.formats._csv import STATE
 from understudy.formats._facts import (
+    EXTRAS,
     MOST_FACTS,
     Facts,
     as_rows,
@@ -34,7 +35,6 @@ __all__ = ["Archive", "archive"]
 _ALIASES = {"actions": "action", "rewards": "reward", "terminals": "terminated"}
 _ROLES = ("action", "reward", "episode_ends", "lengths", "terminated", "success", "time", "label", "labelled")
 _OURS = "understudy"
-_EXTRAS = ("label", "labelled", "time")
 
 
 class Archive:
@@ -74,24 +74,26 @@ class Archive:
 
 
 @contextmanager
-def archive(path: Path, action: str, reward: str, observations: tuple[str, ...]) -> Iterator[_Opened]:
+def archive(
+    path: Path, action: str, reward: str, control: str, observations: tuple[str, ...]
+) -> Iterator[_Opened]:
     """An archive to read from; "" and () mean the usual names."""
     with Zip(path) as file:
-        yield _Opened(file, action, reward, observations)
+        yield _Opened(file, {"action": action, "reward": reward, "control": control}, observations)
 
 
 class _Opened:
     """The arrays of an archive by what they mean."""
 
-    def __init__(self, file: Zip, action: str, reward: str, observations: tuple[str, ...]) -> None:
+    def __init__(self, file: Zip, asked: Mapping[str, str], observations: tuple[str, ...]) -> None:
         self._zip, self._path = file, file.path
         self._there = [n.removesuffix(".npy") for n in file.names() if n.endswith(".npy")]
         self._facts = self._read_facts()
-        roles = self._roles(action, reward)
+        roles = self._roles(asked)
         if "action" not in roles:
-            raise DataError(
-                f"{self._path} has no {action or 'action'!r}; it has {', '.join(self._there)}"[:1000]
-            )
+            raise DataError(f"{self._path} has no 'action'; it has {', '.join(self._there)}"[:1000])
+        # Of the usual names in a file of ours: these have rows only where the facts say so.
+        self._sparse = {k for k in EXTRAS if self._facts and roles.get(k) == k}
         self._columns = {role: StoredRows(file, name) for role, name in roles.items()}
         self._total = len(self._columns["action"])
         self._lengths = self._read_lengths()
@@ -99,9 +101,10 @@ class _Opened:
             raise DataError(f"{self._path} has no {min(absent)!r}, of which {_OURS!r} tells")
         self._obs = self._observations(observations, set(roles.values()))
 
-    def _roles(self, action: str, reward: str) -> dict[str, str]:
-        """What each array of a known name is."""
-        asked = {"action": action, "reward": reward}
+    def _roles(self, asked: Mapping[str, str]) -> dict[str, str]:
+        """What each array of a known name is. `control` is one in our own files alone: in others' it may be
+        anything, such as what goes to the motors."""
+        known = (*_ROLES, "control") if self._facts else _ROLES
         roles: dict[str, str] = {k: v for k, v in asked.items() if v}
         for role, name in roles.items():
             if name not in self._there:
@@ -110,7 +113,7 @@ class _Opened:
                 )
         for name in self._there:
             role = _ALIASES.get(name, name)
-            if role in _ROLES and not asked.get(role) and name not in roles.values():
+            if role in known and not asked.get(role) and name not in roles.values():
                 if role in roles:
                     raise DataError(
                         f"{self._path} has both {roles[role]!r} and {name!r}; say which is the {role}"
@@ -182,7 +185,7 @@ class _Opened:
                 rest = {k: c.take(self._rows(k, c, i, steps)) for k, c in self._columns.items()}
                 facts = self._facts[i] if self._facts else _said(per_episode, rest, i)
                 obs = {k: self._observed(c, steps) for k, c in self._obs.items()}
-                extras = {k: _extra(k, v, steps) for k, v in rest.items() if k in _EXTRAS and len(v)}
+                extras = {k: _extra(k, v, steps) for k, v in rest.items() if k in EXTRAS and len(v)}
                 action, paid = _action(rest["action"]), rest.get("reward")
                 paid = np.zeros(steps) if paid is None else paid.reshape(-1)
                 if "label" in extras:
@@ -192,7 +195,7 @@ class _Opened:
 
     def _rows(self, name: str, column: StoredRows, i: int, steps: int) -> int:
         """How many rows of a column are the i-th episode's; ours hold only what differs from the default."""
-        if self._facts and name in _EXTRAS:
+        if name in self._sparse:
             return (steps + (name == "time")) if name in self._facts[i].extras else 0
         return steps + (name == "time" and len(column) != self._total)
 

@@ -170,7 +170,7 @@ def read(bag: Bag, said: Mapping[str, str]) -> Episode:
             signal = signals[topic]
             into, name = (obs, signal["key"]) if signal["role"] == "obs" else (rest, signal["role"])
             into[str(name)] = np.stack(rows)
-        for single in ("reward", "labelled", "time"):
+        for single in ("reward", "labelled", "time", "control"):
             if single in rest:
                 rest[single] = rest[single].reshape(-1)
         return rebuilt(obs, rest.pop("action"), rest.pop("reward"), facts, {k: rest[k] for k in facts.extras})

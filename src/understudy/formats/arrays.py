@@ -8,6 +8,8 @@ An npz holds N steps of E episodes end to end; without `episode_ends` or `length
     terminated, success   [E] or [N], optional; of [N] the last step of an episode counts
     time                  [N] or [N + E] seconds, optional
     label, labelled       [N, A], [N], optional
+    control               [N] who held the controls: 0 the policy, 1 the expert, 2 the expert on the way back;
+                          optional, and only in files that understudy wrote, or where `control` names it
     obs.<key>, or <key>   [N, ...] or [N + E, ...]: with or without the state after the last action
 
 `actions`, `rewards`, `observations` and `terminals` are understood too; `observations` and `obs` are called
@@ -55,11 +57,13 @@ class Reading:
     Attributes:
         action: the array or column that is the action.
         reward: the one that is the reward.
+        control: the one that says who held the controls; none named means the one that understudy wrote.
         observations: the ones that are observations, as the file names them; none named means all others.
     """
 
     action: str = ""
     reward: str = ""
+    control: str = ""
     observations: tuple[str, ...] = ()
 
 
@@ -121,13 +125,13 @@ def _numbered(name: str) -> list[tuple[int, str]]:
 
 def _file(path: Path, options: Reading) -> Iterator[Episode]:
     if path.suffix == ".csv":
-        names = _csv.Names(options.action, options.reward, options.observations)
+        names = _csv.Names(options.action, options.reward, options.control, options.observations)
         with guarded(path):
             table = open(path, encoding="utf-8-sig", newline="")  # noqa: SIM115  closed below
         with table:
             yield from _csv.read(table, path, names)
     elif path.suffix == ".npz":
-        with archive(path, options.action, options.reward, options.observations) as opened:
+        with archive(path, options.action, options.reward, options.control, options.observations) as opened:
             yield from opened.episodes()
     else:
         raise DataError(f"{path} ends neither in .npz nor in .csv")

@@ -3,8 +3,8 @@
     data/<key>          [N, ...] all steps of all episodes
     meta/episode_ends   [E] where each ends, cumulative
 
-What the layout has no place for (rewards, the state after the last action, labels, times, success and other
-facts) lies in a group of its own, `understudy`, which its project passes over.
+What the layout has no place for (rewards, the state after the last action, labels, times, who held the
+controls, success and other facts) lies in a group of its own, `understudy`, which its project passes over.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import numpy as np
 
 from understudy.episode import Array, Episode
 from understudy.formats._facts import (
+    EXTRAS,
     MOST_FACTS,
     Facts,
     as_rows,
@@ -140,8 +141,7 @@ class _Buffer:
             raise DataError(f"{path} has no observations; there are {', '.join(there)}"[:1000])
         self._action = self._data(f"data/{options.action}")
         self._reward = self._data(f"data/{options.reward}") if options.reward else self._ours("reward")
-        ours = ("label", "labelled", "time")
-        self._extras = {k: s for k in ours if (s := self._ours(k)) is not None}
+        self._extras = {k: s for k in EXTRAS if (s := self._ours(k)) is not None}
         self._final = {k: s for k in want if (s := self._ours(f"final/{k}")) is not None}
         self._bound()
         self._images = "keep" if self._facts else options.float_images

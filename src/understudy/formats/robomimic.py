@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from understudy.episode import Array, Episode
+from understudy.episode import EXPERT, POLICY, Array, Episode
 from understudy.formats._facts import nonempty
 from understudy.formats._hdf5 import Opened, is_hdf5, opened
 from understudy.formats._hdf5_extras import OURS, Extras, write_extras
@@ -30,7 +30,8 @@ _ELSEWHERE = re.compile(r"(episode_\d+|main_data)\.(hdf5|h5)")  # names that ACT
 _TEXTS = ("ep_meta", "camera_info")  # attributes of a demonstration that are kept as facts
 _MOST_TEXT = 60_000  # bytes; HDF5 has no room for an attribute beyond 64 KiB
 _EXACT = 2**53  # float64 holds every integer up to here
-_KNOWN = {"obs", "next_obs", "actions", "rewards", "dones", OURS}
+_MODES = "action_modes"
+_KNOWN = {"obs", "next_obs", "actions", "rewards", "dones", _MODES, OURS}
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,8 @@ def episodes(path: Path, options: Reading) -> Iterator[Episode]:
     The state after the last action is the last row of next_obs; without next_obs the last state stands in for
     it. meta holds as `task` the instruction in `ep_meta`, else the environment's name, and `env_args`,
     `ep_meta`, `camera_info`, `demo` and `mask` (filter keys, joined with commas), unless we wrote the file:
-    then everything is as it was.
+    then everything is as it was. Where Sirius (Liu et al. 2023) noted `action_modes`, they become `control`;
+    every action stays its own label, the policy's too, as its training has it.
 
     Raises:
         DataError: when the file is none of robomimic's, or is damaged.
@@ -163,10 +165,24 @@ def _episode(demo: Opened, name: str, meta: dict[str, str | int | float], option
     if demo.attribute("model_file") is not None:
         note("left out the simulator's model (model_file)")
     e = extras.episode(obs, action, reward, terminated=terminated, success=success, meta=meta)
+    if not extras.ours and (control := _control(demo)) is not None:
+        e = replace(e, control=control)
     if extras.ours and (now := meta.get("mask", "")) != _keys(e):
         # Written by us, and given other filter keys since, as robomimic's own scripts do.
         e = replace(e, meta={k: v for k, v in e.meta.items() if k != "mask"} | ({"mask": now} if now else {}))
     return e
+
+
+def _control(demo: Opened) -> Array | None:
+    """[T], who held the controls, as Sirius notes it: a human in demonstrations (-1) and interventions (1),
+    the policy in rollouts (0, or 2 for whole ones)."""
+    if _MODES not in demo:
+        return None
+    modes = demo.array(_MODES).reshape(-1)
+    if not np.isin(modes, (-1, 0, 1, 2)).all():
+        note(f"left out {_MODES!r} of the demonstrations, whose values are not those of Sirius")
+        return None
+    return np.where(np.abs(modes) == 1, EXPERT, POLICY)
 
 
 def _keys(e: Episode) -> str:

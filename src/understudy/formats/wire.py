@@ -51,6 +51,8 @@ def _columns(episode: Episode) -> Iterator[tuple[str, Array]]:
     yield "reward", episode.reward
     if episode.time is not None:
         yield "time", episode.time
+    if episode.control is not None:
+        yield "control", episode.control
     for key, column in episode.obs.items():
         yield f"obs {key}", column
 
@@ -99,6 +101,7 @@ def episode_of(header: Mapping[str, Any], fill: Callable[[memoryview], None], li
         header.get("success"),
         facts if isinstance(facts, dict) else {},
         arrays.get("time"),
+        arrays.get("control"),
     )
 
 

@@ -41,7 +41,7 @@ def teach_run(
     plan: Rounds,
     config: bc.Config,
     network: Network,
-    budget: Budget,
+    steps: int | None = None,
     schedule: Literal["cosine", "constant"] = "cosine",
     workers: int = 1,
     resume: bool = False,
@@ -54,19 +54,24 @@ def teach_run(
         data: demonstrations to start from.
         expert: who stands by, as `understudy.sources.expert_from` reads it.
         method: the algorithm's own Config.
+        steps: of each training; 5,000 unless given.
 
     Raises:
         ValueError: when the folder or the data is not what it should be.
     """
     console = console or Console(quiet=True)
-    asked = (method, plan, config, network, budget)
+    asked = (method, plan, config, network)
+    budget = Budget(steps=_STEPS if steps is None else steps)
     if resume:
         run = open_run(out)
         if run["algorithm"] != algorithm or _OWN not in run:
             raise ValueError(f"{out} was begun with {run['algorithm']}, not {algorithm}")
         own, where = _kept(run, asked, out, data), run["data"]
+        budget = parse(Budget, run["budget"], "budget")
         nothing_else_asked(out, asked, own)
-        method, plan, config, network, budget = own
+        if steps not in (None, budget.steps):
+            raise ValueError(f"steps is {steps}, but {out} was begun with {budget.steps}; leave it out")
+        method, plan, config, network = own
         task, expert = run["task"], run[_OWN]["expert"]
         data = out / where["path"] if run[_OWN]["demonstrations"] else None
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -100,7 +105,8 @@ def teach_run(
     return _finish(out, run, taught, console)
 
 
-_NEVER = 1 << 60  # steps after which the learning rate has fallen
+_STEPS = 5000  # of each training
+_NEVER = 1 << 60  # steps after which the learning rate has fallen: it stays what it is
 
 
 def _method(algorithm: str, expert: Expert, config: Any, rounds: int) -> Any:
@@ -124,8 +130,8 @@ def _kept(run: Mapping[str, Any], asked: tuple[Any, ...], out: Path, data: Path 
     if data is not None and (out / run["data"]["path"]).resolve() != data.resolve():
         raise ValueError(f"{out} was begun with other data than {data}; leave --data out")
     kinds = [type(a) for a in asked]
-    said = (own["method"], own["plan"], run["config"], run["network"], run["budget"])
-    names = ("method", "plan", "config", "network", "budget")
+    said = (own["method"], own["plan"], run["config"], run["network"])
+    names = ("method", "plan", "config", "network")
     return tuple(parse(k, s, n) for k, s, n in zip(kinds, said, names, strict=True))
 
 

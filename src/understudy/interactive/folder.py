@@ -34,8 +34,8 @@ class Folder:
         ValueError: when a run stands there and is not to be resumed, or none does and it is.
     """
 
-    def __init__(self, path: Path | None, *, resume: bool = False) -> None:
-        self.path = path
+    def __init__(self, path: Path | str | None, *, resume: bool = False) -> None:
+        self.path = path = None if path is None else Path(path)
         self.collected = Dataset()
         self._lines: list[dict[str, Any]] = []
         self._writer: Writer | None = None

@@ -110,7 +110,7 @@ def teach(
     config: bc.Config | None = None,
     budget: Budget | None = None,
     workers: int | Workers = 1,
-    run: Path | None = None,
+    run: Path | str | None = None,
     resume: bool = False,
     console: Console | None = None,
 ) -> Taught:

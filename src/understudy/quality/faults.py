@@ -126,7 +126,7 @@ def _path(e: Episode, s: _Scale) -> Floats:
 
 
 def _rows(e: Episode, steps: NDArray[Any], states: NDArray[Any]) -> Episode:
-    """These steps and these states; the rewards go with the steps."""
+    """These steps and these states; the rewards and who held the controls go with the steps."""
     return replace(
         e,
         obs={k: np.asarray(v[states]) for k, v in e.obs.items()},
@@ -135,6 +135,7 @@ def _rows(e: Episode, steps: NDArray[Any], states: NDArray[Any]) -> Episode:
         labelled=e.labelled[steps],
         reward=e.reward[steps],
         time=None,
+        control=None if e.control is None else e.control[steps],
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from understudy.numerics import Estimate
 from understudy.provenance import portable
 from understudy.report.facts import get, load_json, load_lines, number_in, printable, read_text, text_in
 
-__all__ = ["POLICY", "CurvePoint", "Run", "load_run"]
+__all__ = ["POLICY", "CurvePoint", "Run", "estimate_in", "load_run"]
 
 POLICY = "policy"  # the name of the run's own policy among the evaluations
 _ORDER = (POLICY, "expert", "nearest-neighbour", "replay", "random", "zero")
@@ -46,6 +46,7 @@ class Run:
         evaluations: name -> report, the policy first.
         rollouts: of the policy, in the order of its report's seeds.
         demos: what was learned from, without its pictures.
+        rounds: the lines of rounds.jsonl, where it learned with an expert at hand.
         missing: what is not there -> one sentence.
         warnings: what is there but should worry the reader.
     """
@@ -58,6 +59,7 @@ class Run:
     evaluations: Mapping[str, Report] = field(default_factory=dict)
     rollouts: Dataset | None = None
     demos: Dataset | None = None
+    rounds: tuple[Mapping[str, Any], ...] = ()
     missing: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
@@ -112,6 +114,7 @@ def load_run(folder: Path, name: str) -> Run:
         evaluations=evaluations,
         rollouts=_rollouts(folder / "evaluations" / POLICY / "episodes", evaluations.get(POLICY), missing),
         demos=_demos(folder, facts, missing, warnings),
+        rounds=tuple(load_lines(log)) if (log := folder / "rounds.jsonl").is_file() else (),
         missing=missing,
         warnings=tuple(warnings),
     )
@@ -151,11 +154,14 @@ def _curve(file: Path, missing: dict[str, str]) -> tuple[CurvePoint, ...]:
         if episodes is None or episodes < 1:
             raise ValueError(f"{where}: episodes is {episodes}; at least 1 is needed")
         steps = get(p, "steps", int, where)
-        out.append(CurvePoint(episodes, steps, _estimate(p, "success", where), _estimate(p, "return", where)))
+        out.append(
+            CurvePoint(episodes, steps, estimate_in(p, "success", where), estimate_in(p, "return", where))
+        )
     return tuple(sorted(out, key=lambda p: p.episodes))
 
 
-def _estimate(facts: Mapping[str, Any], key: str, where: str) -> Estimate | None:
+def estimate_in(facts: Mapping[str, Any], key: str, where: str) -> Estimate | None:
+    """The estimate under a key, None where there is none; ValueError when it is not one."""
     found = get(facts, key, dict, where)
     if found is None:
         return None
@@ -244,7 +250,7 @@ def _read(folder: Path) -> Dataset:
 def _without(e: Episode, kept: set[str]) -> Episode:
     # An episode needs an observation: where all are pictures, the steps are counted instead.
     obs = {k: e.obs[k].copy() for k in sorted(kept)} or {"step": np.arange(len(e) + 1.0)[:, None]}
-    return Episode(obs, e.action, e.label, e.labelled, e.reward, e.terminated, e.success, e.meta, e.time)
+    return replace(e, obs=obs)
 
 
 def names(folders: Sequence[Path]) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any, final
 import numpy as np
 from numpy.typing import ArrayLike
 
-from understudy.episode import Array, Episode, Meta, as_obs
+from understudy.episode import EXPERT, POLICY, RECOVERY, Array, Episode, Meta, as_obs
 from understudy.frames import Frames
 from understudy.storage.cameras import Camera
 from understudy.storage.files import DataError, make_folder
@@ -74,6 +74,7 @@ class Take:
         self._cameras: dict[str, tuple[Feature, Camera]] = {}
         self._action: list[Array] = []
         self._label: list[Array | None] = []
+        self._control: list[int | None] = []
         self._reward: list[float] = []
         self._time: list[float] = []
         self._own_clock: bool | None = None
@@ -94,12 +95,15 @@ class Take:
         reward: float = 0.0,
         *,
         label: ArrayLike | None = None,
+        control: int | None = None,
         time: float | None = None,
     ) -> None:
         """Records one step: what was seen, what was done, and what came of it. Arrays are copied.
 
         Args:
             label: [A], what the expert says should have been done.
+            control: who holds the controls in this step: episode.POLICY, EXPERT or RECOVERY. All steps of an
+                episode have it, or none.
             time: seconds, when obs was measured, on one clock; None means now, by this computer's monotonic
                 clock. All steps of an episode have it, or none.
 
@@ -120,9 +124,14 @@ class Take:
                 f"label is {said.dtype}{list(said.shape)}, action is {done.dtype}{list(done.shape)}"
             )
         paid = float(_row("reward", reward)[0])
+        if control not in (None, POLICY, EXPERT, RECOVERY):
+            raise ValueError(f"control is {control!r}; it must be 0 (policy), 1 (expert) or 2 (recovery)")
+        if self._control and (control is None) != (self._control[0] is None):
+            raise ValueError("control must be given for every step of an episode, or for none")
         self._see(obs, time, last=False)
         self._action.append(done)
         self._label.append(said)
+        self._control.append(control)
         self._reward.append(paid)
 
     def finish(
@@ -243,7 +252,8 @@ class Take:
             self._meta["dropped_frames"] = int(counted) + self.dropped
         obs = {key: obs[key] for key in self._kinds}
         reward, time = np.array(self._reward, np.float32), np.array(self._time)
-        return Episode(obs, action, label, labelled, reward, terminated, success, self._meta, time)
+        held = None if self._control[0] is None else np.array(self._control, np.uint8)
+        return Episode(obs, action, label, labelled, reward, terminated, success, self._meta, time, held)
 
 
 def _row(name: str, value: ArrayLike) -> Array:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from understudy.episode import Array, Episode
 from understudy.numerics import runs
-from understudy.report.data.moments import KINDS
+from understudy.report.data.moments import DRIVERS, KINDS
 from understudy.report.data.pictures import Film, films
 from understudy.report.data.space import Scene
 from understudy.report.data.survey import Survey, short
@@ -156,13 +156,17 @@ def _clock(e: Episode, fps: float | None) -> tuple[Floats, str]:
 
 
 def _bands(survey: Survey, index: int, clock: Floats, x: Axis) -> Iterator[Markup]:
-    """What happened when, behind the lines."""
-    for kind in KINDS:
-        for a, b in runs(survey.moments[index].masks[kind]).tolist():
+    """What happened when, behind the lines, and along the bottom who drove."""
+    found = survey.moments[index]
+    strips = [("moment", k, found.masks[k], 0, 100) for k in KINDS]
+    strips += [("driver", k, found.drivers[k], 96, 4) for k in DRIVERS]
+    for what, kind, mask, top, height in strips:
+        for a, b in runs(mask).tolist():
             left, right = x.at(float(clock[a])), x.at(float(clock[b]))
             yield tag(
-                "rect", x=f"{left:.2f}", width=f"{right - left:.2f}", y=0, height=100, class_=f"moment {kind}"
-            )
+                "rect", x=f"{left:.2f}", width=f"{right - left:.2f}", y=top, height=height,
+                class_=f"{what} {kind}",
+            )  # fmt: skip
 
 
 def _thin(line: Array) -> list[int]:

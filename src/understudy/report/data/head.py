@@ -132,6 +132,9 @@ def facts(survey: Survey) -> list[tuple[str, str, str]]:
         out.append(("rate", f"{number(source.fps)} Hz", _measured(survey)))
     if source.robot:
         out.append(("robot", short(source.robot), ""))
+    if (share := survey.supervision.share) is not None:
+        often = survey.supervision.interventions / survey.supervision.noted_episodes
+        out.append(("driven by the expert", percent(share), f"interventions: {often:.2g} an episode"))
     if survey.cameras:
         sizes = dict.fromkeys("×".join(map(str, survey.schema[k][1][:2])) for k in survey.cameras)
         names = ", ".join(short(k) for k in survey.cameras[:3]) + ", …" * (len(survey.cameras) > 3)

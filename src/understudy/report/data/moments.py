@@ -1,4 +1,4 @@
-"""What is marked on a timeline: standing still, commands at a limit, frozen values, holes."""
+"""What is marked on a timeline: standing still, commands at a limit, frozen values, holes, and who drove."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from understudy.dataset import Dataset
-from understudy.episode import Array, Episode, Mask
+from understudy.episode import EXPERT, RECOVERY, Array, Episode, Mask
 from understudy.numerics import longest_run, runs
 from understudy.quality import MEASURES
 from understudy.quality.measures import edges_of, measure, saturated, span_of
 
-__all__ = ["KINDS", "Moments", "moments"]
+__all__ = ["DRIVERS", "KINDS", "Moments", "moments"]
 
 KINDS = {
     "paused": "hardly moves",
@@ -21,15 +21,18 @@ KINDS = {
     "frozen": "a frozen value",
     "gap": "a hole in the recording",
 }
+DRIVERS = {"expert": "the expert drives", "recovery": "the expert, on the way back"}
 _STILL = 0.02  # of a brisk step, as for the measure "paused"
 _GAP = 1.5  # times the median time between two observations, as for the measure "gaps"
 
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """Masks [T] of one episode by the names of `KINDS`; `frozen` has the dims of each key that froze."""
+    """Masks [T] of one episode by the names of `KINDS`, and of `DRIVERS`; `frozen` has the dims of each key
+    that froze."""
 
     masks: dict[str, Mask]
+    drivers: dict[str, Mask]
     frozen: dict[str, tuple[int, ...]]
 
 
@@ -57,8 +60,15 @@ def moments(
         cold = np.logical_or.reduce(
             [none, *(_longest(e.obs[k], d) for k, dims in where.items() for d in dims)]
         )
-        out.append(Moments({"paused": paused[i], "limit": limit, "frozen": cold, "gap": _gaps(e)}, where))
+        masks = {"paused": paused[i], "limit": limit, "frozen": cold, "gap": _gaps(e)}
+        out.append(Moments(masks, _drivers(e), where))
     return out
+
+
+def _drivers(e: Episode) -> dict[str, Mask]:
+    """[T] each, where the expert holds the controls, as far as that was noted."""
+    control = np.zeros(len(e), np.uint8) if e.control is None else e.control
+    return {"expert": control == EXPERT, "recovery": control == RECOVERY}
 
 
 def _frozen(states: Sequence[Array], paused: Sequence[Mask]) -> list[tuple[int, ...]]:

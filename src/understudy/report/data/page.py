@@ -12,7 +12,7 @@ from understudy.report.data.ledger import ledger
 from understudy.report.data.motion import motion
 from understudy.report.data.space import scene
 from understudy.report.data.survey import Survey, short
-from understudy.report.data.timeline import calendar, used
+from understudy.report.data.timeline import calendar, drivers, used
 from understudy.report.template import content_policy, environment, text_of
 
 __all__ = ["render"]
@@ -41,6 +41,7 @@ def render(survey: Survey) -> str:
         more=len(survey.worst) - len(survey.first),
         calendar=calendar(survey, linked),
         moments=used(survey),
+        drivers=drivers(survey),
         outcomes=sorted(set(survey.outcomes)),
         motion=motion(survey, place),
         closeups=list(closeups(survey, survey.chosen, place)),

@@ -20,6 +20,7 @@ from understudy.report.data.moments import Moments, moments
 from understudy.report.facts import printable
 from understudy.report.motion import outcome
 from understudy.report.strips import known_task
+from understudy.supervision import Supervision
 
 __all__ = ["Source", "Survey", "is_image", "short", "task_of"]
 
@@ -120,6 +121,11 @@ class Survey:
     def moments(self) -> list[Moments]:
         """What is marked on each episode's timeline."""
         return moments(self.data, self.episodes, self.vectors, self.source.bounds)
+
+    @cached_property
+    def supervision(self) -> Supervision:
+        """Who held the controls, over all episodes."""
+        return Supervision.of(self.episodes)
 
     @cached_property
     def outcomes(self) -> list[str]:

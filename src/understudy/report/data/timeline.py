@@ -10,12 +10,12 @@ from markupsafe import Markup
 
 from understudy.episode import Mask
 from understudy.numerics import runs
-from understudy.report.data.moments import KINDS
+from understudy.report.data.moments import DRIVERS, KINDS
 from understudy.report.data.survey import Survey
 from understudy.report.motion import spread
 from understudy.report.svg import Axis, figure, tag
 
-__all__ = ["Calendar", "calendar", "used"]
+__all__ = ["Calendar", "calendar", "drivers", "used"]
 
 _COLUMNS = 1000  # episodes that are drawn
 _TITLED = 250  # episodes up to which each says what it is when pointed at, and links to its row
@@ -43,6 +43,7 @@ def calendar(survey: Survey, linked: frozenset[int]) -> Calendar:
     crowded = len(shown) > _TITLED
     drawn = tuple((k, words) for k, words in used(survey) if k != "limit" or not crowded)
     layers += [_marks(survey, shown, kind, y) for kind, _ in drawn]
+    layers += [_driven(survey, shown, who, y) for who in DRIVERS]
     if not crowded:
         layers += [_pointed(survey, i, at, linked) for at, i in enumerate(shown)]
     box = tag(
@@ -102,6 +103,16 @@ def _marks(survey: Survey, shown: Sequence[int], kind: str, y: Axis) -> Markup |
     return tag("path", d="".join(parts), class_=f"moment {kind}") if parts else None
 
 
+def _driven(survey: Survey, shown: Sequence[int], who: str, y: Axis) -> Markup | None:
+    """One path along the right edges of the columns, where this one held the controls."""
+    parts = []
+    for at, i in enumerate(shown):
+        mask = _coarse(survey.moments[i].drivers[who], int(np.clip(_CELLS // len(shown), 10, _FINEST)), 0.5)
+        unit = len(survey.episodes[i]) / len(mask)
+        parts += [_bar(at, y.at(a * unit), y.at(b * unit), edge=True) for a, b in runs(mask).tolist()]
+    return tag("path", d="".join(parts), class_=f"driver {who}") if parts else None
+
+
 def _coarse(mask: Mask, most: int, share: float) -> Mask:
     """At most `most` cells of equal length, marked where more than a share of their steps is."""
     if len(mask) <= most:
@@ -111,8 +122,10 @@ def _coarse(mask: Mask, most: int, share: float) -> Mask:
     return coarse
 
 
-def _bar(at: int, low: float, high: float) -> str:
-    return f"M{at + 0.09:.2f} {100 - low:.1f}h.82V{100 - high:.1f}h-.82z"
+def _bar(at: int, low: float, high: float, *, edge: bool = False) -> str:
+    """A column, or only its right edge."""
+    left, wide = (0.73, ".18") if edge else (0.09, ".82")
+    return f"M{at + left:.2f} {100 - low:.1f}h{wide}V{100 - high:.1f}h-{wide}z"
 
 
 def _flags(survey: Survey, shown: Sequence[int], x: Axis, y: Axis) -> Iterator[Markup]:
@@ -125,13 +138,18 @@ def _flags(survey: Survey, shown: Sequence[int], x: Axis, y: Axis) -> Iterator[M
 
 def _pointed(survey: Survey, index: int, at: int, linked: frozenset[int]) -> Markup:
     """An invisible column to point at, that leads to the episode's row."""
-    masks = survey.moments[index].masks
-    happened = [f"{KINDS[k]} in {int(m.sum())} steps" for k, m in masks.items() if m.any()]
+    masks, words = survey.moments[index].masks | survey.moments[index].drivers, KINDS | DRIVERS
+    happened = [f"{words[k]} in {int(m.sum())} steps" for k, m in masks.items() if m.any()]
     spot = tag("rect", x=at, width=1, y=0, height=100, class_="spot")
-    words = tag("title", "; ".join([survey.says(index), *happened]))
-    return tag("a", words, spot, href=f"#e{index}") if index in linked else tag("g", words, spot)
+    title = tag("title", "; ".join([survey.says(index), *happened]))
+    return tag("a", title, spot, href=f"#e{index}") if index in linked else tag("g", title, spot)
 
 
 def used(survey: Survey) -> list[tuple[str, str]]:
     """The kinds of marks that occur, with their words: for the key of the chart."""
     return [(k, words) for k, words in KINDS.items() if any(m.masks[k].any() for m in survey.moments)]
+
+
+def drivers(survey: Survey) -> list[tuple[str, str]]:
+    """Who but the policy drives anywhere, with words: for the key of the chart."""
+    return [(k, words) for k, words in DRIVERS.items() if any(m.drivers[k].any() for m in survey.moments)]
