@@ -38,8 +38,11 @@ METHODS = (
     "dagger", "hg_dagger", "ensemble_dagger", "safe_dagger", "lazy_dagger", "thrifty_dagger", "sirius", "rac",
 )  # fmt: skip
 DEMONSTRATIONS = (10, 15, 20, 25, 30, 40, 50, 75, 100)  # of cloning; the first is what the others start from
-ROUNDS, EPISODES = 10, 5
-BUDGET, CONFIG, NETWORK = Budget(steps=2500), bc.Config(weight_decay=1e-3, decay=2500), Network()
+# What actions mean, nobody can guess: the first three are displacements of the hand, 1 opens the fingers.
+GIVEN: Mapping[str, Mapping[str, Any]] = {"rac": {"displacements": (0, 1, 2), "others": (1.0,)}}
+ROUNDS, EPISODES = 8, 5
+BUDGET, NETWORK = Budget(steps=2000), Network()
+CONFIG = bc.Config(batch=128, weight_decay=1e-3, decay=BUDGET.steps)
 TEST = 100
 
 
@@ -69,7 +72,7 @@ def taught(which: Task, method: str, seed: int) -> list[dict[str, Any]]:
     assert which.expert is not None
     start = demonstrate(which, range(first(seed), first(seed) + DEMONSTRATIONS[0]))
     module = import_module(f"understudy.interactive.{method}")
-    made = module.Method(PolicyExpert(which.expert()), module.Config(), ROUNDS)
+    made = module.Method(PolicyExpert(which.expert()), module.Config(**GIVEN.get(method, {})), ROUNDS)
     plan = Rounds(
         ROUNDS, EPISODES, validation_episodes=0, select="last", first_seed=20_000_000 + 1_000 * seed
     )

@@ -20,6 +20,7 @@ NAMES = (
     "bc_step",
     "bc_gmm_step",
     "act_latency",
+    "ensemble_step",
     "memory",
     "recording",
     "opening",
@@ -27,6 +28,7 @@ NAMES = (
     "windows",
     "camera_recording",
     "quality",
+    "dagger_round",
 )
 FOLDER = ROOT / "benchmarks"
 
@@ -39,7 +41,7 @@ def targets(record: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, str,
         reached = next(float(v) for v in record.values() if isinstance(v, float | int))
         yield " ".join(path), record["target"], reached, record["met"]
     for key, value in record.items():
-        yield from targets(value, path if key in ("ratios", "verdict", "batches") else (*path, key))
+        yield from targets(value, path if key in ("ratios", "verdict", "batches", "nets") else (*path, key))
 
 
 def main() -> int:

@@ -79,8 +79,8 @@ class Network:
     """Smooth ones need fewer demonstrations (docs/cloning.md has figures)."""
     dropout: float = 0.0
     members: int = 1
-    """More than one: an ensemble of such networks, each trained on a resample of its own. It acts by their mean
-    and doubts where they disagree; the head is then deterministic, without dropout."""
+    """More than one: an ensemble of such networks, each trained on a resample of its own. It acts by their
+    mean and doubts where they disagree; the head is then deterministic, without dropout."""
     history: int = 1
     """Observations seen."""
     horizon: int = 1

@@ -32,7 +32,7 @@ class Supervision:
     Args:
         episodes, steps: how many there are.
         labelled: states that the expert labelled, which is the cost that counts (Li & Zhang 2024). Where a
-            method asked for more labels than it kept, meta["asked"] says how many, and they count.
+            method kept another number of labels than he gave, meta["asked"] says how many he gave.
         noted_episodes, noted_steps: how many of them say who held the controls.
         held: steps in which the expert did.
         recovery: steps of these in which he was on the way back (RaC, Hu et al. 2025).
@@ -150,7 +150,7 @@ def _counted(e: Episode, latency: float) -> Supervision:
     """One episode."""
     asked = e.meta.get("asked")
     labelled = int(e.labelled.sum())
-    labelled = max(labelled, asked) if isinstance(asked, int) else labelled
+    labelled = asked if isinstance(asked, int) and asked >= 0 else labelled
     held = np.zeros(0, np.bool_) if e.control is None else e.control != POLICY
     return Supervision(
         1,

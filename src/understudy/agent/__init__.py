@@ -2,7 +2,8 @@
 
 from understudy.agent.agent import Agent
 from understudy.agent.chunked import Chunked
+from understudy.agent.ensemble import doubt, member_actions
 from understudy.agent.files import load
 from understudy.agent.normalize import Columns, Kind, Normalizer
 
-__all__ = ["Agent", "Chunked", "Columns", "Kind", "Normalizer", "load"]
+__all__ = ["Agent", "Chunked", "Columns", "Kind", "Normalizer", "doubt", "load", "member_actions"]

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from understudy import heads, nets
 from understudy.actions import ChunkFrame, ChunkRelative
-from understudy.agent.door import check_frame, windows
+from understudy.agent.door import check_frame, check_members, windows
 from understudy.agent.normalize import Columns, Kind, Normalizer, columns_of
 from understudy.agent.single import Single
+from understudy.agent.single_ensemble import SingleEnsemble
 from understudy.dataset import Dataset, Windows
 from understudy.episode import Array
 from understudy.serial import spec, write_json, write_tree
@@ -89,6 +90,7 @@ class Agent(nn.Module):
         self.action_normalizer = action
         self._columns = {k: n.columns for k, n in self.obs_normalizers.items()}
         self.obs, self.action = nn.ModuleList(self.obs_normalizers.values()), action
+        check_members(trunk, head)
         self.trunk = trunk.build({k: n.columns.encoded for k, n in self.obs_normalizers.items()}, history)
         self.head = head.build(self.trunk.width, horizon, self.actions)
         if self.head.discrete != columns.discrete:
@@ -232,9 +234,7 @@ class Agent(nn.Module):
         Raises:
             ValueError: when the result is not finite.
         """
-        single = self._single
-        if single is not None and not single.current:  # the weights have moved to other memory
-            single = self._single = self._new_single()
+        single = self.single
         if noise is None and single is not None and len(next(iter(obs.values()))) == 1:
             out = single(obs)[None]
         else:
@@ -258,9 +258,18 @@ class Agent(nn.Module):
         if name in ("trunk", "head") and "_single" in self.__dict__:  # it stands in for another now
             self._single = self._new_single()
 
-    def _new_single(self) -> Single | None:
+    @property
+    def single(self) -> Single | SingleEnsemble | None:
+        """The fast way for one observation, or None where there is none."""
+        single = self._single
+        if single is not None and not single.current:  # the weights have moved to other memory
+            single = self._single = self._new_single()
+        return single
+
+    def _new_single(self) -> Single | SingleEnsemble | None:
         bounds = None if self.low is None or self.high is None else (self.low, self.high)
-        return Single.of(self.obs_normalizers, self.action_normalizer, self.trunk, self.head, bounds)
+        parts = (self.obs_normalizers, self.action_normalizer, self.trunk, self.head, bounds)
+        return Single.of(*parts) or SingleEnsemble.of(*parts)
 
     def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
         """As in PyTorch."""

@@ -12,7 +12,7 @@ from understudy.actions.space import seen_keys
 from understudy.agent.normalize import Columns
 from understudy.episode import Array, as_obs
 
-__all__ = ["check_frame", "windows"]
+__all__ = ["check_frame", "check_members", "windows"]
 
 
 def windows(
@@ -79,3 +79,14 @@ def check_frame(frame: ChunkFrame, columns: Columns, obs: Collection[str], *, bo
         )
     if missing := sorted(seen_keys(frame.space) - set(obs)):
         raise ValueError(f"the pose is in obs {missing[0]!r}, which the agent does not see: {sorted(obs)}")
+
+
+def check_members(trunk: object, head: object) -> None:
+    """Refuses a trunk and a head that are not ensembles of equally many members.
+
+    Raises:
+        ValueError: naming both.
+    """
+    has, reads = (getattr(config, "members", 1) for config in (trunk, head))
+    if has != reads:
+        raise ValueError(f"the trunk has members {has} and the head {reads}; they must have equally many")

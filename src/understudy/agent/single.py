@@ -17,7 +17,7 @@ from understudy.episode import Array
 from understudy.heads import Head, Readout
 from understudy.nets import MLPTrunk, Trunk
 
-__all__ = ["Single"]
+__all__ = ["ACTIVATIONS", "Single"]
 
 
 def _silu(x: Array) -> Array:
@@ -34,7 +34,7 @@ def _gelu(x: Array) -> Array:
     return out
 
 
-_ACTIVATIONS: Mapping[str, Callable[[Array], Any]] = {
+ACTIVATIONS: Mapping[str, Callable[[Array], Any]] = {
     "relu": lambda x: np.maximum(x, 0, out=x),
     "tanh": lambda x: np.tanh(x, out=x),
     "silu": _silu,
@@ -60,7 +60,7 @@ class Single:
         linear = (*trunk.linear, head.out)
         self._lie = [(p, p.data_ptr()) for layer in linear for p in (layer.weight, layer.bias)]
         *self._hidden, self._last = [(m.weight.detach().numpy(), m.bias.detach().numpy()) for m in linear]
-        self._activation = _ACTIVATIONS[trunk.config.activation]
+        self._activation = ACTIVATIONS[trunk.config.activation]
         self._inputs = [(k, obs[k].encoder()) for k in trunk.keys]
         self._answer, self._decode = head.answer, action.decoder()
         self._bounds = None if bounds is None else (bounds[0].numpy(), bounds[1].numpy())

@@ -170,17 +170,20 @@ class Rewinding:
             raise ValueError(f"most is {most} and least is {least}; both are at least 1 step")
         self.expert, self.gate, self.back, self.familiar = expert, gate, back, familiar
         self.most, self.least, self.once = most, least, once
-        self.reset(0)
+        self._begin()
 
     def reset(self, seed: int) -> None:
-        """Starts an episode: the policy has done nothing yet."""
+        """Starts an episode: nothing has been done yet."""
+        self._begin()
+        self.expert.reset(seed)
+        self.gate.reset(seed)
+
+    def _begin(self) -> None:
         self.control = EXPERT
         self._done: list[Array] = []  # by whoever drove, not undone yet
         self._way, self._corrected = 0, 0  # steps of the present recovery and correction
         self._spent = False
         self._next: Array | None = None
-        self.expert.reset(seed)
-        self.gate.reset(seed)
 
     def takes(self, obs: Obs, proposed: Array, held: bool, ask: Callable[[], Array]) -> bool:
         """Whether he drives this step, on the way back or correcting."""

@@ -9,6 +9,7 @@ from understudy.heads.base import Density, Head, HeadConfig, Readout
 from understudy.heads.categorical import Categorical, CategoricalHead
 from understudy.heads.deterministic import Deterministic, DeterministicHead
 from understudy.heads.gaussian import Gaussian, GaussianHead
+from understudy.heads.members import Members, MembersHead
 from understudy.heads.mixture import Mixture, MixtureHead
 
 __all__ = [
@@ -22,9 +23,11 @@ __all__ = [
     "GaussianHead",
     "Head",
     "HeadConfig",
+    "Members",
+    "MembersHead",
     "Mixture",
     "MixtureHead",
     "Readout",
 ]
 
-KINDS: Mapping[str, type[Any]] = {c.kind: c for c in (Deterministic, Gaussian, Mixture, Categorical)}
+KINDS: Mapping[str, type[Any]] = {c.kind: c for c in (Deterministic, Gaussian, Mixture, Categorical, Members)}

@@ -119,10 +119,10 @@ def silenced(action: Tensor, mask: Tensor) -> Tensor:
 
 
 def masked_mean(per_step: Tensor, mask: Tensor) -> Tensor:
-    """[B, H] to [B], the mean over valid steps."""
-    if per_step.shape[1] == 1:
-        return per_step[:, 0]
-    return (per_step * mask).sum(1) / mask.sum(1)
+    """[..., H] to [...], the mean over valid steps; `mask` is as long or broadcast."""
+    if per_step.shape[-1] == 1:
+        return per_step[..., 0]
+    return (per_step * mask).sum(-1) / mask.sum(-1)
 
 
 def batch_last(action: Array, mask: Mask) -> tuple[Array, Array | float]:

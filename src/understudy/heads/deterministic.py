@@ -11,7 +11,7 @@ from torch import Tensor
 
 from understudy.heads.base import Array, Head, Mask, batch_last, masked_mean, read, readout, silenced
 
-__all__ = ["Deterministic", "DeterministicHead"]
+__all__ = ["Deterministic", "DeterministicHead", "errors", "slopes"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,25 @@ class Deterministic:
         return DeterministicHead(width, horizon, actions, self)
 
 
+def errors(error: str, miss: Tensor) -> Tensor:
+    """What each entry of a miss â - a costs."""
+    if error == "mse":
+        return miss.square()
+    if error == "l1":
+        return miss.abs()
+    return torch.where(miss.abs() < 1, 0.5 * miss.square(), miss.abs() - 0.5)
+
+
+def slopes(error: str, miss: Array) -> tuple[Array, Array]:
+    """What each entry of a miss costs, and the derivative: 2 (â - a), its sign, or itself held to ±1."""
+    if error == "mse":
+        return miss * miss, 2 * miss
+    if error == "l1":
+        return np.abs(miss), np.sign(miss)
+    slope = miss.clip(-1, 1)
+    return slope * (miss - 0.5 * slope), slope
+
+
 class DeterministicHead(Head):
     """Predicts the chunk itself. The error of a step is summed over action dimensions, not averaged.
 
@@ -53,25 +72,12 @@ class DeterministicHead(Head):
 
     def loss(self, tokens: Tensor, action: Tensor, mask: Tensor) -> Tensor:
         miss = self.mode(tokens) - silenced(action, mask)
-        if self.config.error == "mse":
-            error = miss.square()
-        elif self.config.error == "l1":
-            error = miss.abs()
-        else:
-            error = torch.where(miss.abs() < 1, 0.5 * miss.square(), miss.abs() - 0.5)
-        return masked_mean(error.sum(-1), mask)
+        return masked_mean(errors(self.config.error, miss).sum(-1), mask)
 
     def gradient(self, params: Array, action: Array, mask: Mask) -> tuple[float, Array]:
-        """Loss and gradient: 2 (â - a), its sign, or itself held to ±1."""
+        """Loss and gradient, as in `slopes`."""
         turned, weight = batch_last(action, mask)
-        miss = params.reshape(turned.shape) - turned
-        if self.config.error == "mse":
-            error, slope = miss * miss, 2 * miss
-        elif self.config.error == "l1":
-            error, slope = np.abs(miss), np.sign(miss)
-        else:
-            slope = miss.clip(-1, 1)
-            error = slope * (miss - 0.5 * slope)
+        error, slope = slopes(self.config.error, params.reshape(turned.shape) - turned)
         return float((error * weight).sum()), (slope * weight).reshape(params.shape)
 
     def mode(self, tokens: Tensor) -> Tensor:

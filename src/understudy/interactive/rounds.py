@@ -136,7 +136,7 @@ def teach(
     """
     network, config = network or Network(), config or bc.Config()
     budget = budget or Budget(steps=5000)
-    if getattr(network, "members", 1) < method.members:  # TEMP getattr
+    if network.members < method.members:
         network = replace(network, members=method.members)
     if budget.patience is not None:
         raise ValueError("patience needs held-out episodes, which rounds have not; leave it out")
@@ -273,8 +273,7 @@ class _Loop:
         else:
             agent = self.network.agent(self.data, self.task, self.config.seed)
         weights = self.method.weights(self.data)
-        extra = {} if weights is None else {"weights": weights}  # TEMP
-        learner = bc.Learner(agent, self.data, self.config, **extra)
+        learner = bc.Learner(agent, self.data, self.config, weights=weights)
         place, begun = self.folder.training(i)
         bar = self.console.is_terminal
         self.outcome = train(learner, self.budget, run=place, resume=begun, progress=bar)

@@ -11,14 +11,18 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from understudy.actions import ChunkRelative
 from understudy.agent import Agent
 from understudy.augment import Augmentation, Tensors, augmented
 from understudy.dataset import Batch, Dataset, Windows
+from understudy.heads import MembersHead
 from understudy.learn.fused import Fused
 from understudy.learn.optim import Adam, flatten
+from understudy.learn.order import Order, resamples, shares
+from understudy.learn.stacked import Stacked, clip_members
 
 __all__ = ["Config", "Learner"]
 
@@ -33,7 +37,8 @@ class Config:
         decay: steps over which the learning rate falls to zero along half a cosine; None keeps it.
         warmup: steps over which it first rises from zero in a straight line.
         weight_decay: decoupled, on matrices only.
-        clip: largest Euclidean norm of the gradient; None leaves it.
+        clip: largest Euclidean norm of the gradient, of each member's where there are several; None leaves
+            it.
         ema: None, or in (0, 1): the agent to evaluate is a moving average of the weights with this memory.
         jitter: standard deviation of noise added to normalised observations in training.
         seed: of the order of the data and of all noise.
@@ -81,10 +86,22 @@ class Learner:
     and the noise of a step from (seed, step), so a checkpoint holds one number for all of it and continues
     to the same bits.
 
+    Where the agent is an ensemble, each member trains on a bootstrap resample of the windows of its own, as
+    in EnsembleDAgger (Menda et al. 2019) and ThriftyDAgger (Hoque et al. 2021): members that learned from the
+    same data would agree where they should doubt. All see the same batch, and a window counts for a member
+    as often as its resample holds it, which is once in the mean and two in the mean square: the expected
+    gradient is that of the resample, and as noisy as with half the batch. Each member is trained as if
+    alone; the loss that is told is their mean, and noise is the same for all.
+
     Args:
         agent: what is trained. It takes a buffer of this learner's as the home of its weights.
         data: training episodes.
         augment: what is done to each training batch, in this order; never to what the agent is measured on.
+        weights: None, or [number of labelled windows], how often each is drawn in proportion: not negative,
+            some positive. An epoch is then as many draws with replacement as there are windows.
+
+    Raises:
+        ValueError: when the weights are not that.
     """
 
     def __init__(
@@ -93,6 +110,7 @@ class Learner:
         data: Dataset,
         config: Config = Config(),
         augment: Sequence[Augmentation] = (),
+        weights: NDArray[Any] | None = None,
     ) -> None:
         self.config, self.augment = config, tuple(augment)
         self._agent, self._windows = agent, data.windows(agent.history, agent.horizon)
@@ -101,8 +119,15 @@ class Learner:
         self._first = next(p for p in trained if p.data_ptr() == self._flat.data_ptr())
         self._adam = Adam(self._flat, self._grad, matrices, config.weight_decay)
         self._batch = min(config.batch, len(self._windows))
+        self._order = Order(len(self._windows), self._batch, config.seed, weights)
         self._fused = Fused(agent, self._batch) if Fused.suits(agent) else None
-        self._step, self._epoch, self._order = 0, -1, np.empty(0, np.int64)
+        self._stacked = Stacked(agent, self._batch) if Stacked.suits(agent) else None
+        self._shares: NDArray[np.float32] | None = None
+        if isinstance(agent.head, MembersHead):
+            chance = self._order.chance
+            counts = resamples(agent.head.config.members, len(self._windows), config.seed, chance)
+            self._shares = shares(counts, chance)
+        self._step = 0
         self._average: tuple[Agent, Tensor] | None = None
         if config.ema is not None:
             smooth = deepcopy(agent)
@@ -124,8 +149,7 @@ class Learner:
         rate = self.config.rate(self._step)
         loss = self._gradient(self._next())
         if self.config.clip is not None:
-            norm = torch.linalg.vector_norm(self._grad)
-            self._grad.mul_((self.config.clip / (norm + 1e-6)).clamp(max=1.0))
+            self._clip(self.config.clip)
         self._adam.step(rate)
         self._step += 1
         if self._average is not None and self.config.ema is not None:
@@ -152,8 +176,12 @@ class Learner:
         """The mean loss of a batch; its gradient is left in the buffer."""
         jitter, seed = self.config.jitter, (self.config.seed, self._step)
         batch = self._prepared(batch)
+        rng = np.random.default_rng(seed) if jitter else None
         if self._fused is not None:
-            return self._fused(batch, jitter, np.random.default_rng(seed) if jitter else None)
+            return self._fused(batch, jitter, rng)
+        share = self._share()
+        if self._stacked is not None and share is not None:
+            return self._stacked(batch, share, jitter, rng)
         agent, (obs, action, mask) = self._agent, _tensors(batch)
         self._grad.zero_()
         agent.train()
@@ -162,10 +190,26 @@ class Learner:
             if jitter:
                 seen = {k: x + jitter * torch.randn_like(x) for k, x in seen.items()}
             acted = agent.action_normalizer.forward(action)
-            loss = agent.head.loss(agent.trunk(seen), acted, mask).mean()
+            tokens, members = agent.trunk(seen), 1
+            if share is not None and isinstance(agent.head, MembersHead):
+                each = agent.head.member_losses(tokens, acted, mask) * torch.from_numpy(share.T)
+                loss, members = each.sum(1).mean(), len(share)
+            else:
+                loss = agent.head.loss(tokens, acted, mask).mean()
             loss.backward()  # type: ignore[no-untyped-call]
         agent.eval()
-        return float(loss.detach())
+        return float(loss.detach()) / members
+
+    def _share(self) -> NDArray[np.float32] | None:
+        """[M, B], how much each window of this step counts for each member; None for a single network."""
+        return None if self._shares is None else self._shares.take(self._order.index(self._step), 1)
+
+    def _clip(self, most: float) -> None:
+        """Scales the gradient where its norm is larger."""
+        if self._shares is not None:
+            return clip_members(self._agent, most)
+        norm = torch.linalg.vector_norm(self._grad)
+        self._grad.mul_((most / (norm + 1e-6)).clamp(max=1.0))
 
     def _prepared(self, batch: Batch) -> Batch:
         """A raw batch augmented and then, where the agent wants it so, relative to its chunks' starts."""
@@ -177,16 +221,7 @@ class Learner:
 
     def _next(self) -> Batch:
         """The next windows in the order of this epoch, and of the next where this one ends."""
-        size, at, end = len(self._windows), self._step * self._batch, (self._step + 1) * self._batch
-        parts = []
-        while at < end:
-            epoch, first = divmod(at, size)
-            if epoch != self._epoch:
-                self._epoch = epoch
-                self._order = np.random.default_rng((self.config.seed, epoch)).permutation(size)
-            parts.append(self._order[first : first + end - at])
-            at += len(parts[-1])
-        return self._windows.batch(parts[0] if len(parts) == 1 else np.concatenate(parts))
+        return self._windows.batch(self._order.index(self._step))
 
     def state_dict(self) -> dict[str, Any]:
         """Step, weights, moments and settings: a tree for `serial.write_tree`."""
@@ -199,6 +234,8 @@ class Learner:
         }
         if self.augment:
             state["augment"] = [repr(a) for a in self.augment]
+        if (sampling := self._order.digest) is not None:
+            state["sampling"] = sampling
         return state if self._average is None else {**state, "average": self._average[0].state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -210,7 +247,7 @@ class Learner:
         mine = self.state_dict()
         if state.keys() != mine.keys():
             raise ValueError(f"a learner's state has {sorted(mine)}, not {sorted(state)}")
-        for name in ("windows", "config", "augment"):
+        for name in ("windows", "config", "augment", "sampling"):
             if state.get(name) != mine.get(name):
                 raise ValueError(
                     f"the state was saved with {name} {state[name]}, this learner has {mine[name]}"

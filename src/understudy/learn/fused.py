@@ -9,6 +9,7 @@ rounding; a test holds every head and activation to it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,19 +22,29 @@ from understudy.episode import Array
 from understudy.heads import Readout
 from understudy.nets import MLPTrunk
 
-__all__ = ["Fused"]
+__all__ = ["Fused", "written_out"]
 
 _aten: Any = torch.ops.aten
-# name -> forward(x, out=) and backward(grad, y, grad_input=), y being the value behind the activation where
-# the derivative can be had from it, else the one before.
 _FROM_AFTER: Mapping[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
-    "relu": (lambda x, out: torch.clamp_min(x, 0.0, out=out), _aten.threshold_backward.grad_input),
+    "relu": (
+        lambda x, out: torch.clamp_min(x, 0.0, out=out),
+        partial(_aten.threshold_backward.grad_input, threshold=0.0),
+    ),
     "tanh": (torch.tanh, _aten.tanh_backward.grad_input),
 }
 _FROM_BEFORE: Mapping[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
     "silu": (_aten.silu.out, _aten.silu_backward.grad_input),
     "gelu": (_aten.gelu.out, _aten.gelu_backward.grad_input),
 }
+
+
+def written_out(activation: str) -> tuple[Callable[..., Any], Callable[..., Any], bool]:
+    """forward(x, out=), backward(grad, y, grad_input=), and whether y is the value before the activation.
+
+    It is the one behind it where the derivative can be had from that.
+    """
+    before = activation in _FROM_BEFORE
+    return *(_FROM_BEFORE if before else _FROM_AFTER)[activation], before
 
 
 class Fused:
@@ -61,10 +72,7 @@ class Fused:
             self._encoders.append((key, normalizer.encoder(), seen[..., at : at + width]))
             at += width
         self._encode_action = agent.action_normalizer.encoder()
-        name = trunk.config.activation
-        self._keeps = name in _FROM_BEFORE
-        self._forward, self._backward = (_FROM_BEFORE if self._keeps else _FROM_AFTER)[name]
-        self._extra = (0.0,) if name == "relu" else ()
+        self._forward, self._backward, self._keeps = written_out(trunk.config.activation)
         widths = [layer.out_features for layer in trunk.linear]
         self._after = [torch.empty(batch, w) for w in widths]
         self._before = [torch.empty(batch, w) for w in widths] if self._keeps else self._after
@@ -105,7 +113,7 @@ class Fused:
         for i in reversed(range(len(hidden))):
             grad = torch.mm(grad, self._layers[i + 1].weight, out=self._grads[i])
             known = self._before[i] if self._keeps else self._after[i]
-            self._backward(grad, known, *self._extra, grad_input=grad)
+            self._backward(grad, known, grad_input=grad)
             hidden[i].backward(inputs[i], grad)
         return loss
 

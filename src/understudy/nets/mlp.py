@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar, Literal
@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from understudy.nets.base import Trunk
 
-__all__ = ["MLP", "MLPTrunk"]
+__all__ = ["MLP", "MLPTrunk", "first_gain", "function", "side_by_side", "vector_widths"]
 
 Activation = Literal["relu", "tanh", "gelu", "silu"]
 _FUNCTIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
@@ -54,10 +54,35 @@ class MLP:
         Raises:
             ValueError: when an observation is not a vector.
         """
-        for key, shape in shapes.items():
-            if len(shape) != 1:
-                raise ValueError(f"obs[{key!r}] has shape {list(shape)}; the mlp trunk reads vectors only")
-        return MLPTrunk({k: s[0] for k, s in shapes.items()}, history, self)
+        return MLPTrunk(vector_widths(shapes, self.kind), history, self)
+
+
+def vector_widths(shapes: Mapping[str, tuple[int, ...]], kind: str) -> dict[str, int]:
+    """Name -> width, of observations that a trunk of this kind can read.
+
+    Raises:
+        ValueError: when an observation is not a vector.
+    """
+    for key, shape in shapes.items():
+        if len(shape) != 1:
+            raise ValueError(f"obs[{key!r}] has shape {list(shape)}; the {kind} trunk reads vectors only")
+    return {k: s[0] for k, s in shapes.items()}
+
+
+def side_by_side(obs: Mapping[str, Tensor], keys: Sequence[str]) -> Tensor:
+    """Name -> [B, K, d] to [B, K × sum of d], the steps of the history in turn."""
+    parts = [obs[k] for k in keys]
+    return (parts[0] if len(parts) == 1 else torch.cat(parts, -1)).flatten(1)
+
+
+def function(activation: Activation) -> Callable[[Tensor], Tensor]:
+    """The function of that name."""
+    return _FUNCTIONS[activation]
+
+
+def first_gain(activation: Activation) -> float:
+    """By what orthogonal weights are scaled so that a layer keeps the scale of the signal."""
+    return 5 / 3 if activation == "tanh" else math.sqrt(2)
 
 
 class MLPTrunk(Trunk):
@@ -72,24 +97,19 @@ class MLPTrunk(Trunk):
         self.config = config
         self.keys = tuple(sorted(inputs))
         self.dropout = config.dropout
-        self.activation = _FUNCTIONS[config.activation]
+        self.activation = function(config.activation)
         widths = (history * sum(inputs.values()), *config.hidden)
         self.width = widths[-1]
         self.linear = tuple(nn.Linear(i, o) for i, o in pairwise(widths))
         self.layers = nn.ModuleList(self.linear)
-        gain = 5 / 3 if config.activation == "tanh" else math.sqrt(2)
+        gain = first_gain(config.activation)
         for layer in self.linear:
             if layer.weight.device.type != "meta":  # a description has shapes and no numbers
                 nn.init.orthogonal_(layer.weight, gain)
             nn.init.zeros_(layer.bias)
 
-    def flat(self, obs: Mapping[str, Tensor]) -> Tensor:
-        """Name -> [B, K, d] to [B, K × sum of d], the steps of the history in turn."""
-        parts = [obs[k] for k in self.keys]
-        return (parts[0] if len(parts) == 1 else torch.cat(parts, -1)).flatten(1)
-
     def forward(self, obs: Mapping[str, Tensor]) -> Tensor:
-        x = self.flat(obs)
+        x = side_by_side(obs, self.keys)
         for layer in self.linear:
             x = self.activation(F.linear(x, layer.weight, layer.bias))
             if self.dropout and self.training:
