@@ -28,6 +28,7 @@ from understudy.numerics.rates import (
     tango,
     wilson,
 )
+from understudy.numerics.unpaired import fisher, newcombe
 
 __all__ = [
     "Estimate",
@@ -39,12 +40,14 @@ __all__ = [
     "dimensionless_jerk",
     "episodes_for_half_width",
     "episodes_to_tell_apart",
+    "fisher",
     "iqm",
     "jeffreys",
     "ksg",
     "log_dimensionless_jerk",
     "longest_run",
     "mcnemar",
+    "newcombe",
     "noise_level",
     "paired_bootstrap",
     "path_length",
