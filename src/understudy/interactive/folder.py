@@ -84,6 +84,12 @@ class Folder:
             self._writer = Writer(self.path / "collected", append=there, fps=fps)
         self._writer.add(episode)
 
+    def close(self) -> None:
+        """Lets go of the dataset, so that others may write into it."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
     def training(self, i: int) -> tuple[Path | None, bool]:
         """Where the training after i rounds keeps its checkpoints, and whether one is there."""
         if self.path is None:
@@ -95,9 +101,7 @@ class Folder:
         """Keeps what came of round i; its line in the log is written last."""
         if self.path is None:
             return
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        self.close()
         place = self._round(i)
         place.mkdir(parents=True, exist_ok=True)
         if agent is not None:

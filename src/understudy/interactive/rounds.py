@@ -190,6 +190,8 @@ class _Loop:
             if self.folder.path is None:
                 raise
             return self._taught("interrupted")
+        finally:
+            self.folder.close()
         return self._taught("done")
 
     def _restore(self) -> None:
