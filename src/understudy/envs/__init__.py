@@ -3,7 +3,8 @@
 from understudy.envs.checker import Finding, check
 from understudy.envs.door import Adapted, DoorEnv, UnseededWarning, adapt
 from understudy.envs.filming import FilmError, film, render_available
-from understudy.envs.registry import MissingExtra, Task, UnknownTask, View, task, tasks
+from understudy.envs.registry import MissingExtra, Task, UnknownTask, View, task, tasks, worlds
+from understudy.envs.slip_road import SlipRoad, cloning_cost, dagger_cost
 from understudy.envs.spaces import ActionSpec
 from understudy.envs.symmetry import Flips, Reflection, Turning, Turns
 
@@ -16,6 +17,7 @@ __all__ = [
     "Flips",
     "MissingExtra",
     "Reflection",
+    "SlipRoad",
     "Task",
     "Turning",
     "Turns",
@@ -24,8 +26,11 @@ __all__ = [
     "View",
     "adapt",
     "check",
+    "cloning_cost",
+    "dagger_cost",
     "film",
     "render_available",
     "task",
     "tasks",
+    "worlds",
 ]

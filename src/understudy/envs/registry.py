@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from understudy.envs import fetch
+from understudy.envs import fetch, slip_road
 from understudy.envs.door import Adapted, DoorEnv
 from understudy.envs.judge import FinallyNear, Judged, ReturnAtLeast, Rule, StaysUpright
 from understudy.envs.spaces import ActionSpec
@@ -21,9 +21,10 @@ from understudy.experts.fetch import FetchPickAndPlace, FetchPush, FetchReach
 from understudy.experts.lander import LunarLanderExpert
 from understudy.experts.pendulum import PendulumExpert
 from understudy.experts.reacher import ReacherExpert
+from understudy.experts.slip_road import ROAD, SlipRoadExpert
 from understudy.roles import Policy
 
-__all__ = ["MissingExtra", "Task", "UnknownTask", "View", "task", "tasks"]
+__all__ = ["MissingExtra", "Task", "UnknownTask", "View", "task", "tasks", "worlds"]
 
 _NO_LIMIT = 1000  # steps, for Gymnasium environments that state no limit
 
@@ -89,12 +90,20 @@ class Task:
 
 
 def tasks() -> tuple[str, ...]:
-    """The names of the built-in tasks. Besides them, `task` takes any registered Gymnasium id."""
+    """The names of the built-in tasks. Besides them, `task` takes worlds and any registered Gymnasium id."""
     return tuple(_TASKS)
 
 
+def worlds() -> tuple[str, ...]:
+    """The names of the built-in worlds: tasks too, but without bodies, seconds or pictures.
+
+    They are small enough for theory to say exactly what must come out.
+    """
+    return tuple(_WORLDS)
+
+
 def task(name: str) -> Task:
-    """The task of that name: a built-in one, or a registered Gymnasium id (`"CartPole-v1"`).
+    """The task of that name: a built-in task or world, or a registered Gymnasium id (`"CartPole-v1"`).
 
     A Gymnasium id has no expert, no view and no words for success, and where its registration gives no limit
     an episode is truncated after 1000 steps.
@@ -103,7 +112,8 @@ def task(name: str) -> Task:
         UnknownTask: when there is none, naming the nearest.
         MissingExtra: when an id's packages are not installed.
     """
-    return _TASKS[name] if name in _TASKS else _registered(name)
+    built_in = _TASKS | _WORLDS
+    return built_in[name] if name in built_in else _registered(name)
 
 
 def _registered(name: str) -> Task:
@@ -113,7 +123,7 @@ def _registered(name: str) -> Task:
         with contextlib.suppress(ImportError):
             _import_robotics()
     if name not in gymnasium.registry and ":" not in name:
-        known = [*_TASKS, *(k for k, s in gymnasium.registry.items() if s.entry_point is not None)]
+        known = [*_TASKS, *_WORLDS, *(k for k, s in gymnasium.registry.items() if s.entry_point is not None)]
         lower = {k.lower(): k for k in known}
         near = [lower[k] for k in difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.4)]
         say = f"; did you mean {' or '.join(near)}?" if near else f"; there are {', '.join(_TASKS)}"
@@ -282,6 +292,22 @@ _TASKS: dict[str, Task] = {
             "pick a block up and carry it to a point, on the table or in the air",
             FetchPickAndPlace,
             block=True,
+        ),
+    )
+}
+
+_WORLDS: dict[str, Task] = {
+    t.name: t
+    for t in (
+        Task(
+            "slip-road",
+            "keep to the right lane of a signposted road; only one action leads back onto it",
+            partial(slip_road.SlipRoad, ROAD),
+            ROAD.horizon,
+            slip_road.shapes(ROAD),
+            slip_road.ACTION,
+            "the car is on the road at the end of 64 steps",
+            partial(SlipRoadExpert, ROAD),
         ),
     )
 }

@@ -98,4 +98,4 @@ class SlipRoadExpert:
         if obs["sign"][self.road.off] > 0.5:
             return np.array([RETURN])
         step = round(float(obs["milestone"][0]) * self.road.horizon)
-        return self._z[min(max(step, 0), self.road.horizon)][None] % 2
+        return np.array([self._z[min(max(step, 0), self.road.horizon)] % 2])
