@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -18,6 +19,7 @@ import torch
 
 from understudy import storage
 from understudy.agent import Agent, Chunked, load
+from understudy.cli import _methods, main
 from understudy.dataset import Dataset
 from understudy.envs import task
 from understudy.episode import EXPERT, POLICY, Array, Episode, Obs
@@ -181,6 +183,21 @@ class TestDAgger:
         assert 0 < moved < 0.01  # one step of Adam
         before, after = run("scratch")
         assert not torch.equal(before.obs[0].shift, after.obs[0].shift)  # type: ignore[arg-type]
+
+    def test_epochs_are_passes_over_all_data_so_far(self, tmp_path: Path) -> None:
+        plan = short(2, epochs=3)
+        method = dagger.Method(expert(), dagger.Config("constant", 1.0), 2)
+        taught = teach(
+            method, REACH, plan=plan, network=NETWORK, config=bc.Config(batch=2), run=tmp_path / "run"
+        )
+        for i in (1, 2):
+            states = sum(len(e) for e in taught.data if e.meta["round"] < i)
+            file = tmp_path / "run" / "rounds" / f"{i:03d}" / "metrics.jsonl"
+            last = json.loads(file.read_text().splitlines()[-1])
+            assert last["step"] == math.ceil(3 * states / 2)
+            assert last["learning_rate"] >= 0
+        with pytest.raises(ValueError, match="epochs is 0"):
+            short(epochs=0)
 
 
 class TestSelection:
@@ -360,6 +377,90 @@ class TestFolder:
         assert os.listdir(tmp_path / "rounds" / "002") == ["agent", "method.safetensors"] or set(
             os.listdir(tmp_path / "rounds" / "002")
         ) == {"agent", "method.safetensors", "metrics.jsonl"}
+
+
+@pytest.fixture(scope="module")
+def demos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "demos"
+    assert main(["record", "fetch-reach", "--episodes", "3", "--out", str(folder), "--workers", "1"]) == 0
+    return folder
+
+
+class TestCommandLine:
+    """`understudy train dagger`, as a user types it."""
+
+    RUN = (
+        "--rounds",
+        "2",
+        "--episodes",
+        "2",
+        "--validation-episodes",
+        "3",
+        "--hidden",
+        "16",
+        "--workers",
+        "1",
+    )
+
+    def call(self, *words: str) -> int:
+        return main(["train", *map(str, words)])
+
+    def test_a_run_like_any_other_comes_out(self, demos: Path, tmp_path: Path, capsys: Any) -> None:
+        run = tmp_path / "run"
+        steps = ("--steps", "30", *self.RUN)
+        assert self.call("dagger", "--data", str(demos), "--out", str(run), "--json", *steps) == 0
+        said = json.loads(capsys.readouterr().out.splitlines()[-1])
+        assert said["task"] == "fetch-reach"
+        assert [line["round"] for line in said["rounds"]] == [0, 1, 2]
+        assert said["supervision"]["labelled"] == said["labelled"] - storage.read(demos).steps
+        assert main(["evaluate", str(run), "--episodes", "2", "--no-baselines", "--workers", "1"]) == 0
+        assert main(["report", str(run), "--out", str(tmp_path / "report.html"), "--no-films"]) == 0
+        assert "labelled states" in (tmp_path / "report.html").read_text()
+        capsys.readouterr()
+        # Once done, resuming changes nothing; other settings and other data are refused.
+        before = (run / "rounds.jsonl").read_text()
+        assert self.call("dagger", "--out", str(run), "--resume") == 0
+        assert (run / "rounds.jsonl").read_text() == before
+        assert self.call("dagger", "--out", str(run), "--resume", "--steps", "31") == 2
+        assert "steps is 31" in capsys.readouterr().err
+        assert self.call("dagger", "--out", str(run), "--resume", "--beta", "linear") == 2
+        assert "beta is 'linear'" in capsys.readouterr().err
+        assert self.call("hg-dagger", "--out", str(run), "--resume") == 2
+        assert "was begun with dagger" in capsys.readouterr().err
+        assert self.call("dagger", "--data", str(demos), "--out", str(run)) == 2
+        assert "not empty" in capsys.readouterr().err
+
+    def test_without_demonstrations(self, tmp_path: Path, capsys: Any) -> None:
+        run = tmp_path / "run"
+        words = ("--task", "fetch-reach", "--out", str(run), "--epochs", "2", *self.RUN)
+        assert self.call("dagger", *words) == 0
+        facts = json.loads((run / "run.json").read_text())
+        data = storage.read(run / facts["data"]["path"])
+        assert data.fingerprint() == facts["data"]["fingerprint"]
+        capsys.readouterr()
+        assert self.call("hg-dagger", "--task", "fetch-reach", "--out", str(tmp_path / "b"), *self.RUN) == 2
+        assert "give demonstrations" in capsys.readouterr().err
+
+    def test_bad_words_are_one_line(self, demos: Path, tmp_path: Path, capsys: Any) -> None:
+        for words, says in (
+            (("--task", "fetch-push", "--data", str(demos)), "recorded on fetch-reach, not on fetch-push"),
+            ((), "no task is named"),
+            (("--data", str(demos), "--expert", "nobody"), "nobody"),
+            (("--data", str(demos), "--steps", "3", "--epochs", "3"), "two answers"),
+        ):
+            assert self.call("dagger", *words, "--out", str(tmp_path / "run")) == 2
+            error = capsys.readouterr().err
+            assert says in error
+            assert len(error.splitlines()) == 1
+            assert not (tmp_path / "run").exists()
+
+    def test_every_method_of_the_family_has_its_flags(self, capsys: Any) -> None:
+        for name in _methods():
+            with pytest.raises(SystemExit) as left:
+                self.call(name, "--help")
+            assert left.value.code == 0
+            assert "--rounds" in capsys.readouterr().out
+        assert {"dagger", "hg-dagger", "thrifty-dagger", "sirius", "rac"} <= set(_methods())
 
 
 def test_the_policy_that_is_taught_can_be_played() -> None:

@@ -86,7 +86,7 @@ def test_the_best_weights_are_the_best_ones() -> None:
         "no overfitting: the test shows nothing"
     )
     _, held = None, None
-    from understudy.textbook import _dataset
+    from understudy.textbook.cloning import _dataset
 
     held = _dataset(demos).split(1 / 6, seed=0)[0]
     states = torch.tensor(np.concatenate([e.obs["state"][:-1] for e in held]))

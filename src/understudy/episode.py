@@ -267,8 +267,8 @@ class Episode:
     def __reduce__(self) -> tuple[Any, ...]:
         # A mapping proxy does not travel between processes; its contents do.
         label = self.action if self.label is self.action else self.label
-        rest = (self.labelled, self.reward, self.terminated, self.success, dict(self.meta))
-        rest = (*rest, self.time, self.control)
+        outcome = (self.reward, self.terminated, self.success, dict(self.meta))
+        rest = (self.labelled, *outcome, self.time, self.control)
         return _rebuild, (dict(self.obs), self.action, None if label is self.action else label, *rest)
 
     @property

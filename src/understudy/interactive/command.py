@@ -80,6 +80,8 @@ def teach_run(
     which = _task(task, start, data)
     if resume and data is not None and start.fingerprint() != run["data"]["fingerprint"]:
         raise ValueError(f"{data} is not the data that {out} was begun with")
+    if plan.epochs is not None and steps is not None:
+        raise ValueError(f"steps {steps} and epochs {plan.epochs} are two answers to one question; give one")
     stands_by = expert_from(expert, which)
     made = _method(algorithm, stands_by, method, plan.rounds)
     if not resume:

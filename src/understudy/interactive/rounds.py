@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from math import ceil
 from pathlib import Path
 from typing import Any, Literal
 
@@ -48,6 +49,8 @@ class Rounds:
     retrain: Literal["scratch", "warm"] = "scratch"
     """After each round: from new weights, with statistics of all data so far; or on from the weights and the
     statistics that are there."""
+    epochs: int | None = None
+    """Passes over all data so far in each training, in place of the same number of steps every time."""
     validation_episodes: int = 50
     """Episodes that every round's policy is measured on, on seeds kept for that; 0 measures none."""
     select: Literal["best", "last"] = "best"
@@ -64,6 +67,8 @@ class Rounds:
                 f"retrain is {self.retrain!r} and select is {self.select!r}; they must be scratch or warm, "
                 "and best or last"
             )
+        if self.epochs is not None and self.epochs < 1:
+            raise ValueError(f"epochs is {self.epochs}; it must be at least 1, or None")
         if self.validation_episodes < 0 or self.first_seed < 0:
             raise ValueError("validation_episodes and first_seed must not be negative")
         if self.select == "best" and not self.validation_episodes:
@@ -125,7 +130,7 @@ def teach(
         env: a task, or what makes an environment (its actions are then not clipped by the policy).
         start: demonstrations; they stand before everything that is collected.
         plan, network, config, budget: the rounds, what the policy is made of, and how it is trained each
-            time; 5,000 steps unless `budget` says otherwise.
+            time; 5,000 steps unless `budget` or `plan.epochs` says otherwise.
         run: a folder that keeps all of it: `collected/` (a dataset), `rounds/NNN/` (each policy, and what
             the method found), `rounds.jsonl` (the log). None keeps it in memory.
         resume: go on with what is in `run`, to the same result as without the interruption.
@@ -142,7 +147,7 @@ def teach(
         raise ValueError("patience needs held-out episodes, which rounds have not; leave it out")
     loop = _Loop(
         method, env, Dataset() if start is None else start, plan or Rounds(), network,
-        config if config.decay is not None else replace(config, decay=budget.steps), budget,
+        config, budget,
         Folder(run, resume=resume), console or Console(quiet=True),
     )  # fmt: skip
     pool = workers if isinstance(workers, Workers) else Workers(workers)
@@ -274,11 +279,17 @@ class _Loop:
             agent = deepcopy(before)
         else:
             agent = self.network.agent(self.data, self.task, self.config.seed)
-        weights = self.method.weights(self.data)
-        learner = bc.Learner(agent, self.data, self.config, weights=weights)
+        budget, config = self.budget, self.config
+        if self.plan.epochs is not None:
+            windows = sum(int(labelled.sum()) for labelled in self._labelled())
+            batches = windows / min(config.batch, windows)
+            budget = replace(budget, steps=ceil(self.plan.epochs * batches))
+        if config.decay is None:
+            config = replace(config, decay=budget.steps)
+        learner = bc.Learner(agent, self.data, config, weights=self.method.weights(self.data))
         place, begun = self.folder.training(i)
         bar = self.console.is_terminal
-        self.outcome = train(learner, self.budget, run=place, resume=begun, progress=bar)
+        self.outcome = train(learner, budget, run=place, resume=begun, progress=bar)
         return learner.agent
 
     def _line(self, i: int) -> dict[str, Any]:

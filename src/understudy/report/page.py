@@ -15,6 +15,8 @@ from understudy.report.folder import Run
 from understudy.report.motion import Look, Route, look, paths, still, viewer
 from understudy.report.origin import Data, data, provenance_rows, settings
 from understudy.report.results import comparisons, curves, groups, learning
+from understudy.report.roundlog import read
+from understudy.report.rounds import Chart, Teaching, against_labels, teaching
 from understudy.report.strips import Strip, known_task, strips
 from understudy.report.svg import number, percent
 from understudy.report.template import content_policy, embedded, environment, text_of
@@ -44,6 +46,7 @@ class Part:
     colour: str
     learning: Sequence[tuple[str, Markup]]
     curve: Markup | None
+    taught: Teaching | None
     motion: Motion | None
     failures: Failures | None
     strips: Sequence[Strip]
@@ -64,6 +67,7 @@ def render(runs: Sequence[Run], *, title: str | None, films: bool) -> str:
         facts=_facts(runs[0]) if len(runs) == 1 else [],
         parts=parts,
         many=len(runs) > 1,
+        overlaid=_overlaid(runs),
         groups=groups(runs),
         comparisons=comparisons(runs),
         made=_made(runs),
@@ -83,6 +87,7 @@ def _part(run: Run, index: int, films: bool, share: int) -> Part:
         f"r{index % 6}",
         learning(run),
         curves(run),
+        teaching(run),
         None if view is None else _motion(run, view, f"motion-{index}", share),
         failures(run, view),
         pictures,
@@ -91,6 +96,13 @@ def _part(run: Run, index: int, films: bool, share: int) -> Part:
         provenance_rows(run),
         settings(run),
     )
+
+
+def _overlaid(runs: Sequence[Run]) -> Chart | None:
+    """The curves of several runs that were taught in rounds on one task, over one another."""
+    taught = [(r.name, read(r.rounds)) for r in runs if r.rounds]
+    one = len({r.task for r in runs if r.rounds}) == 1
+    return against_labels(taught) if one and len(taught) > 1 else None
 
 
 def _motion(run: Run, view: Look, id: str, share: int) -> Motion | None:
@@ -158,7 +170,10 @@ def _facts(run: Run) -> list[tuple[str, str, str]]:
     expert = run.evaluations.get("expert")
     if expert is not None and expert.success_rate is not None:
         out.append(("the expert", percent(expert.success_rate.value), _ends(expert.success_rate, share=True)))
-    if (episodes := number_in(run.facts, "data.episodes")) is not None:
+    if (labelled := number_in(run.facts, "interactive.labelled")) is not None:
+        out.append(("labelled states", number(labelled, 9), "what the expert was asked for"))
+    begun = get(run.facts, "interactive.demonstrations", bool) is not False
+    if begun and (episodes := number_in(run.facts, "data.episodes")) is not None:
         steps = number_in(run.facts, "data.steps")
         out.append(
             ("demonstrations", number(episodes), "" if steps is None else words.counted(steps, "step"))

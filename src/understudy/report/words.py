@@ -16,7 +16,17 @@ from understudy.report.svg import number, percent
 
 __all__ = ["amount", "between", "duration", "headline", "paired", "plain", "rate", "seeds_text", "verdict"]
 
-_ALGORITHMS = {"bc": "behavioural cloning", "dagger": "DAgger", "hg-dagger": "HG-DAgger"}
+_ALGORITHMS = {
+    "bc": "behavioural cloning",
+    "dagger": "DAgger",
+    "ensemble-dagger": "EnsembleDAgger",
+    "hg-dagger": "HG-DAgger",
+    "lazy-dagger": "LazyDAgger",
+    "rac": "RaC",
+    "safe-dagger": "SafeDAgger",
+    "sirius": "Sirius",
+    "thrifty-dagger": "ThriftyDAgger",
+}
 _ALPHA = 0.05
 
 
@@ -82,7 +92,7 @@ def counted(n: float, one: str, many: str | None = None) -> str:
 def algorithm(run: Run) -> str:
     """How the run learned, in words."""
     name = text_in(run.facts, "algorithm") or "an unnamed algorithm"
-    return _ALGORITHMS.get(name, name)
+    return _ALGORITHMS.get(name.replace("_", "-"), name)
 
 
 def _hits(report: Report) -> tuple[int, int]:
@@ -98,6 +108,8 @@ def headline(runs: Sequence[Run]) -> Markup:
 def _of_one(run: Run) -> Markup:
     episodes = number_in(run.facts, "data.episodes")
     source = "demonstrations" if episodes is None else counted(episodes, "demonstration")
+    if (labelled := number_in(run.facts, "interactive.labelled")) is not None:
+        source = counted(labelled, "labelled state")
     of = Markup(" of {}").format(run.task) if run.task else ""
     name = algorithm(run)
     start = Markup("{} from {}{}").format(name[:1].upper() + name[1:], source, of)

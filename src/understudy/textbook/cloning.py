@@ -1,13 +1,14 @@
-"""The textbook chapter's classes with the chapter's signatures, a thin face over the library.
+"""Behavioural cloning with the chapter's signatures.
 
-A program written with the chapter runs when its class definitions are replaced by an import from here. Where
-the chapter's own definitions do not do what their descriptions say, these do:
+Where the chapter's own definitions do not do what their descriptions say, these do:
 
 - `get_action` takes and returns the environment's own units, whatever the network sees inside.
 - "Best" weights are those of the best validation, not the last ones under another name.
 - Validation holds out whole demonstrations: frames of one demonstration never lie on both sides.
 - A constant dimension passes through the normalisation instead of being divided by 1e-8.
 - Log standard deviations are bounded smoothly, so that a likelihood cannot run away to infinity.
+- Trained again on more data, statistics are those of the new data and the policy goes on from what it did:
+  old weights read in new units would be another policy.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from understudy.heads import (
 )
 from understudy.learn import bc
 from understudy.nets import MLP
+from understudy.textbook.units import moved
 from understudy.train import Budget, train
 
 __all__ = ["BCPolicy", "BehavioralCloning", "Demonstration", "DemonstrationDataset"]
@@ -216,8 +218,10 @@ class BehavioralCloning:
     ) -> dict[str, Any]:
         """Trains until the epochs are over or validation has not improved for `early_stopping` of them.
 
-        Whole demonstrations are held out, at least one where val_split > 0. The best weights are restored;
-        with val_split 0 there is nothing to judge by, and the last weights stay.
+        A policy that is trained already goes on from what it does, in the units of these demonstrations and
+        with a fresh optimiser: the old moments belong to gradients of other data in other units. Whole
+        demonstrations are held out, at least one where val_split > 0. The best weights are restored; with
+        val_split 0 there is nothing to judge by, and the last weights stay.
 
         Returns:
             train_losses and val_losses, one an epoch, and best_val_loss (infinite without validation).
@@ -236,12 +240,11 @@ class BehavioralCloning:
                 "holds out whole demonstrations, so give more of them or val_split=0"
             )
         val, fit = data.split(held / len(data), seed=0)
-        self.agent = Agent.build(fit, self.policy.trunk_config, self.policy.head_config)
-        # The policy of this object is the one that learns, so that training again goes on from here.
-        self.agent.trunk, self.agent.head = self.policy.encoder, self.policy.head
+        self._in_units_of(fit)
         config = bc.Config(
             batch=min(batch_size, fit.steps), learning_rate=self.lr, weight_decay=self.weight_decay
         )
+        assert self.agent is not None
         learner = bc.Learner(self.agent, fit, config)
         epoch = math.ceil(fit.steps / config.batch)
         outcome = train(
@@ -264,6 +267,13 @@ class BehavioralCloning:
             print(f"Early stopping at epoch {len(outcome.metrics)}")
         best = math.inf if outcome.best is None else outcome.best
         return {"train_losses": self.train_losses, "val_losses": self.val_losses, "best_val_loss": best}
+
+    def _in_units_of(self, data: Dataset) -> None:
+        """Makes the agent anew around this object's policy, which learns: training again goes on from it."""
+        before, self.agent = self.agent, Agent.build(data, self.policy.trunk_config, self.policy.head_config)
+        if before is not None:
+            moved(before, self.agent)
+        self.agent.trunk, self.agent.head = self.policy.encoder, self.policy.head
 
     def get_action(self, state: NDArray[Any]) -> NDArray[Any]:
         """The action [A] for a state [S], or [B, A] for [B, S], both in raw units.
