@@ -41,7 +41,7 @@ DEMONSTRATIONS = (10, 15, 20, 25, 30, 40, 50, 75, 100)  # of cloning; the first 
 # What actions mean, nobody can guess: the first three are displacements of the hand, 1 opens the fingers.
 GIVEN: Mapping[str, Mapping[str, Any]] = {"rac": {"displacements": (0, 1, 2), "others": (1.0,)}}
 ROUNDS, EPISODES = 5, 8
-BUDGET, NETWORK = Budget(steps=2000), Network()
+BUDGET, NETWORK = Budget(steps=2000), Network(hidden=(128, 128))
 CONFIG = bc.Config(batch=128, weight_decay=1e-3, decay=BUDGET.steps)
 TEST = 100
 

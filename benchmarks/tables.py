@@ -6,28 +6,21 @@ python benchmarks/tables.py --check    exits 1 where it would change
 
 from __future__ import annotations
 
-import json
 import re
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-REPO = Path(__file__).parents[1]
-RESULTS = REPO / "benchmarks" / "results"
-
-
-def load(name: str) -> dict[str, Any]:
-    value: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
-    return value
-
-
-def interval(e: dict[str, Any], places: int) -> str:
-    return f"{e['value']:.{places}f} [{e['low']:.{places}f}, {e['high']:.{places}f}]"
-
-
-def ratio(r: dict[str, Any]) -> str:
-    return f"{r['median']:.2g} × ({r['low']:.2g} to {r['high']:.2g})"
+from cells import REPO, interval, load, ratio
+from tables_interactive import (
+    compounding,
+    dagger_round,
+    ensemble,
+    interactive,
+    permitted,
+    success_curves,
+)
 
 
 def demo() -> str:
@@ -81,41 +74,6 @@ def augmentation() -> str:
         "seeds; in brackets each training seed. Intervals are 95 %, over episodes; differences are paired by "
         "training seed and episode. "
         "`python benchmarks/augmentation.py --out benchmarks/results/augmentation.json`",
-    ]
-    return "\n".join(rows)
-
-
-def interactive() -> str:
-    d = load("interactive")
-    rows = [
-        "| method | labelled states to 95 % of the expert | to no difference shown | at the end: labelled "
-        "| success | interventions | context switches | steps held | failures in 100 |",
-        "|---|---:|---:|---:|---|---:|---:|---:|---:|",
-    ]
-    for method, m in d["methods"].items():
-        if method == "expert":
-            continue
-        last, s = m["curve"][-1], m["supervision"]
-        near, equal = (
-            "–" if m[f"labelled_to_{k}"] is None else f"{m[f'labelled_to_{k}']:.0f}"
-            for k in ("95_percent_of_expert", "no_difference_from_expert")
-        )
-        cells = [near, equal, f"{last['labelled']:.0f}", interval(last["success"], 2)]
-        told = method in ("bc", "dagger")  # whose expert drives by the schedule, or not at all
-        cells += ["–" if told or not s else f"{s[k]:.0f}" for k in ("interventions", "context_switches")]
-        cells += ["–" if told or not s else f"{s['held'] / s['steps']:.0%}"]
-        cells += ["–" if not s else f"{100 * s['failures'] / s['episodes']:.0f}"]
-        rows.append(f"| {method.replace('_', '-')} | " + " | ".join(cells) + " |")
-    n, seeds = d["test_seeds"][1], d["methods"]["bc"]["seeds"]
-    rows += [
-        "",
-        f"{d['task']}, {seeds} training seeds, each policy alone on the same {n} fresh episodes; expert "
-        f"{interval(d['methods']['expert'], 2)}. Labelled states include the 10 demonstrations, and are "
-        "means over training seeds. The first column is the first policy whose success is within a "
-        "twentieth of the expert's, the second the first whose paired interval against the expert holds 0. "
-        f"{d['rounds']} rounds of {d['episodes']} episodes; interventions, switches, the share of steps the "
-        "expert held and failures are of these. 95 % intervals over all episodes. "
-        f"`{d['command']}`",
     ]
     return "\n".join(rows)
 
@@ -242,14 +200,19 @@ def speed() -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "augmentation": augmentation,
     "cloning": cloning,
+    "compounding": compounding,
+    "dagger_round": dagger_round,
     "data": data,
     "demo": demo,
+    "ensemble": ensemble,
     "interactive": interactive,
     "measures": measures,
+    "permitted": permitted,
     "quality": quality,
     "speed": speed,
 }
-DOCS = ("actions", "cloning", "data", "interactive", "quality")
+DOCS = ("actions", "cloning", "data", "interactive", "quality", "theory")
+FIGURES = ((REPO / "docs" / "img" / "interactive.svg", success_curves),)
 PAGES = (REPO / "README.md", *(REPO / "docs" / f"{name}.md" for name in DOCS))
 
 
@@ -266,7 +229,12 @@ def main() -> int:
     pages = {page: page.read_text() for page in PAGES}
     new = {page: filled(text) for page, text in pages.items()}
     if "--check" in sys.argv[1:]:
-        return int(new != pages)
+        with tempfile.TemporaryDirectory() as scratch:
+            same = [draw(Path(scratch) / path.name).read_text() == path.read_text() for path, draw in FIGURES]
+        return int(new != pages or not all(same))
+    for path, draw in FIGURES:
+        path.parent.mkdir(exist_ok=True)
+        draw(path)
     for page, text in new.items():
         page.write_text(text)
     return 0
