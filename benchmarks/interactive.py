@@ -37,7 +37,7 @@ from understudy.train import Budget
 METHODS = (
     "dagger", "hg_dagger", "ensemble_dagger", "safe_dagger", "lazy_dagger", "thrifty_dagger", "sirius", "rac",
 )  # fmt: skip
-DEMONSTRATIONS = (10, 15, 20, 25, 30, 40, 50, 75, 100)  # of cloning; the first is what the others start from
+DEMONSTRATIONS = (10, 20, 30, 50, 75, 100)  # of cloning; the first is what the others start from
 # What actions mean, nobody can guess: the first three are displacements of the hand, 1 opens the fingers.
 GIVEN: Mapping[str, Mapping[str, Any]] = {"rac": {"displacements": (0, 1, 2), "others": (1.0,)}}
 ROUNDS, EPISODES = 5, 8
@@ -152,7 +152,7 @@ def supervision(runs: Iterable[list[dict[str, Any]]]) -> dict[str, Any]:
         rounds = [p["supervision"] for p in points if "supervision" in p]
         if not rounds:
             return {}
-        names = [k for k, v in rounds[0].items() if isinstance(v, int | float)]
+        names = [k for k in rounds[0] if all(isinstance(r[k], int) for r in rounds)]  # what was counted
         totals.append({k: sum(r[k] for r in rounds) for k in names})
     return {k: sum(t[k] for t in totals) / len(totals) for k in totals[0]}
 

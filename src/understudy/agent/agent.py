@@ -18,7 +18,7 @@ from understudy.actions import ChunkFrame, ChunkRelative
 from understudy.agent.door import check_frame, check_members, windows
 from understudy.agent.normalize import Columns, Kind, Normalizer, columns_of
 from understudy.agent.single import Single
-from understudy.agent.single_ensemble import SingleEnsemble
+from understudy.agent.single_ensemble import SingleEnsemble, quick
 from understudy.dataset import Dataset, Windows
 from understudy.episode import Array
 from understudy.serial import spec, write_json, write_tree
@@ -268,8 +268,7 @@ class Agent(nn.Module):
 
     def _new_single(self) -> Single | SingleEnsemble | None:
         bounds = None if self.low is None or self.high is None else (self.low, self.high)
-        parts = (self.obs_normalizers, self.action_normalizer, self.trunk, self.head, bounds)
-        return Single.of(*parts) or SingleEnsemble.of(*parts)
+        return quick(self.obs_normalizers, self.action_normalizer, self.trunk, self.head, bounds)
 
     def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
         """As in PyTorch."""
