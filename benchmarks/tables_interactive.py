@@ -19,9 +19,9 @@ def ends(e: dict[str, Any]) -> tuple[float, float, float]:
 def interactive() -> str:
     d = load("interactive")
     rows = [
-        "| method | labelled states to 95 % of the expert | to no difference shown | at the end: labelled "
-        "| success | interventions | context switches | steps held | failures in 100 |",
-        "|---|---:|---:|---:|---|---:|---:|---:|---:|",
+        "| method | seeds | rounds | labelled states to 95 % of the expert | to no difference shown "
+        "| labelled at the end | success | interventions | switches | steps held | failures in 100 |",
+        "|---|---:|---:|---:|---:|---:|---|---:|---:|---:|---:|",
     ]
     for method, m in d["methods"].items():
         if method == "expert":
@@ -31,21 +31,29 @@ def interactive() -> str:
             "–" if m[f"labelled_to_{k}"] is None else f"{m[f'labelled_to_{k}']:.0f}"
             for k in ("95_percent_of_expert", "no_difference_from_expert")
         )
-        cells = [near, equal, f"{last['labelled']:.0f}", interval(last["success"], 2)]
+        rounds = "–" if method == "bc" else str(len(m["curve"]) - 1)
+        cells = [
+            str(m["seeds"]),
+            rounds,
+            near,
+            equal,
+            f"{last['labelled']:.0f}",
+            interval(last["success"], 2),
+        ]
         told = method in ("bc", "dagger")  # whose expert drives by the schedule, or not at all
         cells += ["–" if told or not s else f"{s[k]:.0f}" for k in ("interventions", "context_switches")]
         cells += ["–" if told or not s else f"{s['held'] / s['steps']:.0%}"]
         cells += ["–" if not s else f"{100 * s['failures'] / s['episodes']:.0f}"]
         rows.append(f"| {method.replace('_', '-')} | " + " | ".join(cells) + " |")
-    n, seeds = d["test_seeds"][1], d["methods"]["bc"]["seeds"]
+    n = d["test_seeds"][1]
     rows += [
         "",
-        f"{d['task']}, {seeds} training seeds, each policy alone on the same {n} fresh episodes; expert "
+        f"{d['task']}, each policy alone on the same {n} fresh episodes; expert "
         f"{interval(d['methods']['expert'], 2)}. Labelled states include the 10 demonstrations, and are "
         "means over training seeds. The first column is the first policy whose success is within a "
         "twentieth of the expert's, the second the first whose paired interval against the expert holds 0. "
-        f"{d['rounds']} rounds of {d['episodes']} episodes; interventions, switches, the share of steps the "
-        "expert held and failures are of these. 95 % intervals over all episodes. "
+        f"A round has {d['episodes']} episodes; interventions, switches, the share of steps the expert held "
+        "and failures are of all of them. 95 % intervals over all episodes. "
         f"`{d['command']}`",
     ]
     return "\n".join(rows)
