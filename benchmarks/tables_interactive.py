@@ -175,7 +175,8 @@ def compounding() -> str:
         cells = [
             f"{costs[t]['value']:.3g} ({costs[t]['theory']:.3g})" if t in costs else "–" for t in horizons
         ]
-        rows.append(f"| {words} | " + " | ".join(cells) + f" | {interval(slope, 2)} ({slope['theory']:.2f}) |")
+        cells.append(f"{interval(slope, 2)} ({slope['theory']:.2f})")
+        rows.append(f"| {words} | " + " | ".join(cells) + " |")
     rows += [
         "",
         f"Cost of an episode on the slip road, ε = {d['plan']['tables']['epsilon']}; `{d['command']}`",
