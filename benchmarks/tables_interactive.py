@@ -181,4 +181,14 @@ def compounding() -> str:
         "",
         f"Cost of an episode on the slip road, ε = {d['plan']['tables']['epsilon']}; `{d['command']}`",
     ]
+    names = {"start": "cloning of the start", "bc": "cloning", "dagger": "DAgger"}
+    rows += ["", "| relay | labelled states | 1 goal | 4 in a row | 8 in a row | a leg |"]
+    rows += ["|---|---:|---|---|---|---|"]
+    for plan, relay in zip(d["plan"]["relays"], d["relays"], strict=True):
+        for which, words in names.items():
+            m = relay["methods"][which]
+            cells = [f"{sum(m['labels']) / len(m['labels']):,.0f}"]
+            cells += [interval(m["in_a_row"][k - 1], 2) for k in (1, 4, 8)]
+            cells.append(interval(m["geometric"]["per_leg"], 3))
+            rows.append(f"| {plan['task']}, {words} | " + " | ".join(cells) + " |")
     return "\n".join(rows)
