@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, final
 
 import numpy as np
-from torch import Tensor, nn
+from torch import Tensor
 
 from understudy.agent.normalize import Normalizer
 from understudy.episode import Array
@@ -56,7 +56,7 @@ class Quick(ABC):
         action: Normalizer,
         keys: Sequence[str],
         activation: str,
-        weights: Sequence[nn.Parameter],
+        weights: Sequence[Tensor],
         bounds: tuple[Tensor, Tensor] | None,
     ) -> None:
         self._lie = [(p, p.data_ptr()) for p in weights]
