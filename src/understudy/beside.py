@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from understudy import formats, storage
-from understudy.agent import Chunked, load
+from understudy.agent import Chunked
 from understudy.envs import Task
 from understudy.envs import task as find_task
 from understudy.evaluate import FIRST_SEED, fresh_seeds
@@ -23,8 +23,7 @@ from understudy.provenance import provenance
 from understudy.record import tracked
 from understudy.report.shadow import write_shadow_page
 from understudy.rollout import Workers
-from understudy.runs import Network, open_run
-from understudy.serial import parse
+from understudy.runs import open_run, policy_of
 from understudy.shadow import (
     Readiness,
     Shadow,
@@ -116,10 +115,9 @@ class Found:
 
 def _opened(folder: Path, run: Mapping[str, Any]) -> tuple[Chunked, NDArray[np.float64] | None]:
     """The policy as it acts, and the scale of its actions; None where theirs is not that of commands."""
-    agent = load(folder / "agent")
-    acts = Chunked(agent, parse(Network, run["network"], "network").execute)
+    acts = policy_of(folder, run)
     acts.name = str(run["algorithm"])  # type: ignore[attr-defined]
-    return acts, None if agent.frame is not None else unit(agent)
+    return acts, None if acts.agent.frame is not None else unit(acts.agent)
 
 
 def _task(name: str | None) -> Task:

@@ -54,6 +54,7 @@ __all__ = [
     "nothing_else_asked",
     "open_run",
     "policies_table",
+    "policy_of",
     "save_run",
 ]
 
@@ -441,6 +442,11 @@ def open_run(folder: Path) -> dict[str, Any]:
     return run
 
 
+def policy_of(folder: Path, run: Mapping[str, Any]) -> Chunked:
+    """A run's policy, acting as it was made to; `run` is what `open_run` gave."""
+    return Chunked(load(folder / "agent"), parse(Network, run["network"], "network").execute)
+
+
 def measure(
     policies: Mapping[str, Policy],
     which: Task,
@@ -535,7 +541,7 @@ def evaluate_run(
             f"{policy} learned from converted actions, which {which.name} does not take; train on actions "
             "converted back (`understudy actions`)"
         )
-    chunked = Chunked(load(policy / "agent"), parse(Network, run["network"], "network").execute)
+    chunked = policy_of(policy, run)
     data, why = _demonstrations(policy, run)
     seeds = fresh_seeds(episodes, () if data is None else data, seed)
     policies: dict[str, Policy] = {POLICY: chunked}

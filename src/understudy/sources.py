@@ -15,8 +15,7 @@ from understudy.experts.anywhere import as_expert
 from understudy.experts.sb3 import load_sb3
 from understudy.experts.terminal import terminal_expert
 from understudy.roles import Expert, Policy
-from understudy.runs import Network, open_run
-from understudy.serial import parse
+from understudy.runs import open_run, policy_of
 
 __all__ = ["HELP", "expert_from"]
 
@@ -68,7 +67,7 @@ def _agent(folder: Path) -> Policy:
             raise ValueError(
                 f"{folder} learned from converted actions, which no task takes; it cannot be an expert"
             )
-        return Chunked(load(folder / "agent"), parse(Network, run["network"], "network").execute)
+        return policy_of(folder, run)
     try:
         return Chunked(load(folder))
     except FileNotFoundError:

@@ -21,6 +21,7 @@ from understudy.interactive.base import State
 __all__ = [
     "Recall",
     "UncertaintyGate",
+    "acts",
     "distance",
     "distances",
     "doubts",
@@ -73,9 +74,14 @@ def doubts(agent: Agent, episode: Episode) -> NDArray[np.float64]:
     return np.concatenate([uncertainty(agent, seen) for seen in _seen(agent, episode)])
 
 
+def acts(agent: Agent, episode: Episode) -> Array:
+    """[T + 1, A], what the policy would do in every state of an episode, the last included."""
+    return np.concatenate([agent.act(seen) for seen in _seen(agent, episode)])
+
+
 def distances(agent: Agent, episode: Episode) -> NDArray[np.float64]:
     """[T], ‖(proposed - label) / unit(agent)‖₂ in every state; NaN where the expert said nothing."""
-    proposed = np.concatenate([agent.act(seen) for seen in _seen(agent, episode)])[:-1]
+    proposed = acts(agent, episode)[:-1]
     return np.where(episode.labelled, distance(proposed, episode.label, unit(agent)), np.nan)
 
 

@@ -22,7 +22,7 @@ from understudy.episode import Episode
 from understudy.serial import read_tree, write_tree
 from understudy.storage import Writer
 
-__all__ = ["Folder"]
+__all__ = ["Folder", "log_of"]
 
 _FORMAT, _VERSION = "understudy-rounds", 1
 
@@ -48,7 +48,7 @@ class Folder:
                 raise ValueError(f"{path} holds rounds already; choose another folder, or resume them")
             return
         if (path / "rounds.jsonl").exists():
-            self._lines = [json.loads(line) for line in (path / "rounds.jsonl").read_text().splitlines()]
+            self._lines = log_of(path)
         for i, line in enumerate(self._lines):
             if line.get("round") != i:
                 raise ValueError(f"{path / 'rounds.jsonl'}: line {i + 1} is not of round {i}")
@@ -116,3 +116,8 @@ class Folder:
             os.fsync(out.fileno())
         os.replace(temporary, self.path / "rounds.jsonl")
         shutil.rmtree(place / "checkpoint", ignore_errors=True)
+
+
+def log_of(run: Path) -> list[dict[str, Any]]:
+    """The lines of a run's log, one a finished round."""
+    return [json.loads(line) for line in (run / "rounds.jsonl").read_text().splitlines()]

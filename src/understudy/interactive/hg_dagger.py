@@ -14,9 +14,10 @@ from understudy.agent import Agent
 from understudy.dataset import Dataset
 from understudy.episode import POLICY, Episode
 from understudy.experts.gates import Gate, Gated
-from understudy.experts.watch import Watchful
 from understudy.interactive.base import Interactive, State
 from understudy.interactive.doubtgate import UncertaintyGate, doubts, last_round, unit
+from understudy.interactive.watched import Watched
+from understudy.numerics import runs
 from understudy.roles import Expert
 from understudy.rollout import Arbiter
 
@@ -24,20 +25,12 @@ __all__ = ["Config", "Method", "takeovers", "threshold"]
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Watched):
     """Who holds the gate, and when he opens it. Distances are in standard deviations of training actions."""
 
     gate: Literal["auto", "watchful", "uncertainty"] = "auto"
     """auto: the expert himself where he can take over (a person), else watchful. watchful: a script that
     watches the policy in place of a human. uncertainty: the policy's own doubt."""
-    takeover: float = 0.75
-    """Watchful: takes over where what the policy proposes is farther than this from what he would do ..."""
-    patience: int = 2
-    """... for so many steps in a row."""
-    handback: float = 0.4
-    """Watchful: hands back where it is at most so far ..."""
-    calm: int = 3
-    """... for so many steps in a row."""
     reaction: int = 0
     """Watchful: steps by which he is late."""
     doubt: float = 0.1
@@ -48,18 +41,7 @@ class Config:
             raise ValueError(f"gate is {self.gate!r}; it must be auto, watchful or uncertainty")
         if not 0.0 <= self.doubt < np.inf:
             raise ValueError(f"doubt is {self.doubt}; it must be at least 0 and finite")
-        self.watchful(1.0)  # whose rules the others are
-
-    def watchful(self, scale: ArrayLike) -> Watchful:
-        """The script that watches, with `scale` as the unit of distances."""
-        return Watchful(
-            self.takeover,
-            self.handback,
-            scale,
-            patience=self.patience,
-            calm=self.calm,
-            reaction=self.reaction,
-        )
+        self.watchful(1.0, self.reaction)  # whose rules the others are
 
 
 def takeovers(episode: Episode) -> NDArray[np.intp]:
@@ -70,8 +52,7 @@ def takeovers(episode: Episode) -> NDArray[np.intp]:
     """
     if episode.control is None:
         raise ValueError("this episode does not say who held the controls, so it has no takeovers to find")
-    helped = episode.control != POLICY
-    return np.flatnonzero(helped & ~np.concatenate([[False], helped[:-1]]))
+    return runs(episode.control != POLICY)[:, 0]
 
 
 def threshold(log: ArrayLike) -> float:
@@ -132,7 +113,7 @@ class Method(Interactive):
             return self.expert
         if self.config.gate == "uncertainty":
             return UncertaintyGate(agent, self.config.doubt)
-        return self.config.watchful(unit(agent))
+        return self.config.watchful(unit(agent), self.config.reaction)
 
     def adapt(self, state: State) -> Mapping[str, float]:
         """Logs the doubt at the takeovers of the round before, of the policy they happened to."""

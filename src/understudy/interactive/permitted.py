@@ -6,7 +6,6 @@ that it fails less when it starts there than when it starts elsewhere. Shapes: B
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from operator import index
@@ -21,6 +20,7 @@ from understudy.envs import ActionSpec
 from understudy.episode import Array, Episode
 from understudy.experts import NoisyExecution
 from understudy.interactive.doubtgate import doubts, uncertainty
+from understudy.interactive.folder import log_of
 from understudy.numerics import Estimate, auroc, fisher, newcombe, wilson
 from understudy.roles import Env
 from understudy.rollout import Workers, rollouts
@@ -77,8 +77,7 @@ def permitted_set(run: str | Path) -> PermittedSet:
     kept = dict(described.get("interactive") or {}).get("selected_round")
     if described["algorithm"] != "hg_dagger" or not isinstance(kept, int):
         raise ValueError(f"{run} is no finished run of hg_dagger, so it found no permitted set")
-    lines = [json.loads(line) for line in (folder / "rounds.jsonl").read_text().splitlines()]
-    tau = next((x["method"].get("tau") for x in lines if x["round"] == kept), None)
+    tau = next((x["method"].get("tau") for x in log_of(folder) if x["round"] == kept), None)
     if not isinstance(tau, float):
         raise ValueError(f"{run} keeps the policy of round {kept}, before which nobody had taken over")
     return PermittedSet(load(folder / "agent"), tau)

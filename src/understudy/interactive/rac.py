@@ -9,12 +9,14 @@ import numpy as np
 
 from understudy.agent import Agent
 from understudy.dataset import Dataset
+from understudy.editing.episodes import trimmed
 from understudy.episode import POLICY, RECOVERY, Episode
 from understudy.experts.gates import Gate, Gated
 from understudy.experts.rewind import Back, Familiar, Rewinding, Undo
-from understudy.experts.watch import Watchful
 from understudy.interactive.base import Interactive, State
 from understudy.interactive.doubtgate import last_round, unit
+from understudy.interactive.watched import Watched
+from understudy.numerics import runs
 from understudy.roles import Expert
 from understudy.rollout import Arbiter
 
@@ -22,7 +24,7 @@ __all__ = ["Config", "Method", "until_corrected"]
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Watched):
     """How the operator goes back, what comes after, and when the scripted one takes over and hands back."""
 
     displacements: tuple[int, ...] = ()
@@ -39,15 +41,6 @@ class Config:
     """The fewest steps of the correction that follows."""
     after: Literal["end", "policy"] = "end"
     """After a correction: the episode ends (the paper's rule), or the policy drives on."""
-    takeover: float = 0.75
-    """He takes over where the proposed action is further than this from his, in standard deviations of
-    training actions."""
-    handback: float = 0.4
-    """He hands back where it is no further than this."""
-    patience: int = 2
-    """Steps in a row beyond `takeover` before he takes over."""
-    calm: int = 3
-    """Steps in a row within `handback` before he hands back."""
 
     def __post_init__(self) -> None:
         if self.back < 1 or self.correction < 1:
@@ -56,7 +49,7 @@ class Config:
             raise ValueError(f"familiar is {self.familiar}; a share lies in [0, 1]")
         if self.after not in ("end", "policy"):
             raise ValueError(f"after is {self.after!r}; it must be 'end' or 'policy'")
-        Watchful(self.takeover, self.handback, 1.0, patience=self.patience, calm=self.calm)
+        self.watchful(1.0)  # its rules are theirs
 
 
 def until_corrected(episode: Episode) -> Episode:
@@ -68,13 +61,7 @@ def until_corrected(episode: Episode) -> Episode:
     after = np.flatnonzero(human[:-1] & ~human[1:])
     if not len(after):
         return episode
-    n = int(after[0]) + 1
-    return Episode(
-        {k: v[: n + 1] for k, v in episode.obs.items()}, episode.action[:n], episode.label[:n],
-        episode.labelled[:n], episode.reward[:n], False, None, episode.meta,
-        None if episode.time is None else episode.time[: n + 1],
-        None if episode.control is None else episode.control[:n],
-    )  # fmt: skip
+    return trimmed(episode, 0, int(after[0]) + 1, success=None)
 
 
 @final
@@ -130,7 +117,7 @@ class Method(Interactive):
 
     def _operator(self, agent: Agent, demonstrations: Dataset) -> Rewinding:
         c = self.config
-        gate = self.gate or Watchful(c.takeover, c.handback, unit(agent), patience=c.patience, calm=c.calm)
+        gate = self.gate or c.watchful(unit(agent))
         return Rewinding(
             self.expert,
             gate,
@@ -144,7 +131,7 @@ class Method(Interactive):
     def adapt(self, state: State) -> dict[str, float]:
         """The recoveries of the round that is over, and how long they were."""
         back = [e.control == RECOVERY for e in last_round(state) if e.control is not None]
-        count = sum(int(b[0]) + int((b[1:] & ~b[:-1]).sum()) for b in back)
+        count = sum(len(runs(b)) for b in back)
         steps = sum(int(b.sum()) for b in back)
         return {"recoveries": float(count), "mean_way_back": steps / count} if count else {}
 

@@ -14,12 +14,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from understudy.agent import Agent, Columns, Normalizer
+from understudy.agent import Agent
 from understudy.dataset import Dataset
 from understudy.episode import Array, Episode, Obs
-from understudy.heads import Categorical, CategoricalHead
+from understudy.heads import CategoricalHead
+from understudy.interactive.doubtgate import acts
+from understudy.interactive.safety import either
 from understudy.learn.optim import Adam, flatten
-from understudy.nets import MLP
 from understudy.runtime import tuned
 
 __all__ = ["Critic", "Risk", "Transitions", "fitted"]
@@ -76,15 +77,6 @@ class Transitions(NamedTuple):
         return cls({**obs, _ACTION: done}, {**after, _ACTION: then}, last, last & won)
 
 
-def acts(agent: Agent, episode: Episode) -> Array:
-    """[T + 1, A], what the policy would do in every state of an episode, the last included."""
-    rows = np.arange(len(episode) + 1)
-    if agent.history > 1:
-        rows = np.maximum(rows[:, None] + np.arange(1 - agent.history, 1), 0)
-    flat = {k: np.asarray(v.take(rows.ravel(), 0)) for k, v in episode.obs.items()}
-    return agent.act({k: v.reshape(*rows.shape, *v.shape[1:]) for k, v in flat.items()})
-
-
 @final
 class Critic:
     """Learns Q by one-step temporal differences (Hoque et al. 2021b, section IV-B).
@@ -136,11 +128,7 @@ def fitted(agent: Agent, data: Dataset, steps: int, seed: int) -> Risk | None:
     found = Transitions.of(data, agent)
     if found is None:
         return None
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        seen = dict(deepcopy(agent.obs_normalizers)) | {_ACTION: deepcopy(agent.action_normalizer)}
-        choice = Normalizer(Columns((1,), "identity", discrete=True), torch.zeros(1), torch.ones(1))
-        network = Agent(seen, choice, MLP(_HIDDEN, "gelu"), Categorical(2), 1, 1)
+    network = either({**agent.obs_normalizers, _ACTION: agent.action_normalizer}, _HIDDEN, seed)
     critic = Critic(network, found, seed)
     with tuned():
         for _ in range(steps):

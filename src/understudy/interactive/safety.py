@@ -20,11 +20,12 @@ from understudy.dataset import Dataset
 from understudy.episode import Array, Episode, Obs
 from understudy.heads import Categorical
 from understudy.interactive.base import State
+from understudy.interactive.doubtgate import unit
 from understudy.learn import bc
 from understudy.nets import MLP
 from understudy.runtime import tuned
 
-__all__ = ["Discrepancy", "Safety", "cross_fitted", "frozen", "thawed"]
+__all__ = ["Discrepancy", "Safety", "cross_fitted", "either", "frozen", "thawed"]
 
 _HIDDEN = (128, 128)
 _BATCH = 4096  # states at once
@@ -42,10 +43,7 @@ class Discrepancy:
     """
 
     def __init__(self, agent: Agent) -> None:
-        if agent.frame is not None:
-            raise ValueError("the policy predicts relative actions, which have no distance without a pose")
-        self.discrete = agent.head.discrete
-        self.scale = agent.action_normalizer.scale.numpy().astype(np.float64)
+        self.discrete, self.scale = agent.head.discrete, unit(agent)
 
     def __call__(self, action: Array, advice: Array) -> NDArray[np.float64]:
         """[...] from two actions [..., A] in raw units."""
@@ -185,13 +183,18 @@ def classified(agent: Agent, seen: Obs, above: NDArray[np.bool_], steps: int, se
     rows, rare = np.arange(size), np.flatnonzero(above == (above.mean() < 0.5))
     if 0 < len(rare) < size:  # repeated until both classes are equally many
         rows = np.concatenate([np.setdiff1d(rows, rare), np.resize(rare, size - len(rare))])
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        choice = Normalizer(Columns((1,), "identity", discrete=True), torch.zeros(1), torch.ones(1))
-        made = Agent(deepcopy(agent.obs_normalizers), choice, MLP(_HIDDEN, "gelu"), Categorical(2), 1, 1)
+    made = either(agent.obs_normalizers, _HIDDEN, seed)
     states = {k: v[rows] for k, v in seen.items()}
     one = Episode.demonstration(states, above[rows].astype(np.int64))
     return _trained(made, Dataset([one]), steps, seed)
+
+
+def either(obs: Mapping[str, Normalizer], hidden: tuple[int, ...], seed: int) -> Agent:
+    """An agent with two choices, 0 and 1, of fresh weights, that sees what these normalisers are of."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        choice = Normalizer(Columns((1,), "identity", discrete=True), torch.zeros(1), torch.ones(1))
+        return Agent(deepcopy(dict(obs)), choice, MLP(hidden, "gelu"), Categorical(2), 1, 1)
 
 
 def frozen(agent: Agent) -> dict[str, Any]:

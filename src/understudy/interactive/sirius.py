@@ -12,9 +12,9 @@ from understudy.agent import Agent
 from understudy.dataset import Dataset
 from understudy.episode import POLICY, Array, Episode
 from understudy.experts.gates import Gate, Gated
-from understudy.experts.watch import Watchful
 from understudy.interactive.base import Interactive, State
 from understudy.interactive.doubtgate import unit
+from understudy.interactive.watched import Watched
 from understudy.roles import Expert
 from understudy.rollout import Arbiter
 
@@ -27,7 +27,7 @@ _CLASSES: Final = 4
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Watched):
     """How the classes of samples are weighted, and when the scripted human takes over and hands back."""
 
     before: int = 15
@@ -37,22 +37,13 @@ class Config:
     failures: bool = False
     """Learn what the robot did by itself from episodes that failed, too. The paper has none: there the human
     sees to it that every episode succeeds."""
-    takeover: float = 0.75
-    """He takes over where the proposed action is further than this from his, in standard deviations of
-    training actions."""
-    handback: float = 0.4
-    """He hands back where it is no further than this."""
-    patience: int = 2
-    """Steps in a row beyond `takeover` before he takes over."""
-    calm: int = 3
-    """Steps in a row within `handback` before he hands back."""
 
     def __post_init__(self) -> None:
         if self.before < 0:
             raise ValueError(f"before is {self.before}; a number of steps is not negative")
         if not 0.0 < self.share < 1.0:
             raise ValueError(f"share is {self.share}; it must lie strictly between 0 and 1")
-        Watchful(self.takeover, self.handback, 1.0, patience=self.patience, calm=self.calm)
+        self.watchful(1.0)  # its rules are theirs
 
 
 def classes(data: Dataset, before: int) -> NDArray[np.uint8]:
@@ -127,8 +118,7 @@ class Method(Interactive):
             return self.gate
         if isinstance(self.expert, Gate):  # a person, who takes over himself
             return self.expert
-        c = self.config
-        return Watchful(c.takeover, c.handback, unit(agent), patience=c.patience, calm=c.calm)
+        return self.config.watchful(unit(agent))
 
     def kept(self, episode: Episode) -> Episode:
         """The whole episode, with what the robot did as its own label where nobody drove."""

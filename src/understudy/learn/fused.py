@@ -8,7 +8,7 @@ rounding; a test holds every head and activation to it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -47,6 +47,17 @@ def written_out(activation: str) -> tuple[Callable[..., Any], Callable[..., Any]
     return *(_FROM_BEFORE if before else _FROM_AFTER)[activation], before
 
 
+def placed(agent: Agent, keys: Sequence[str], seen: Array) -> list[tuple[str, Callable[..., Array], Array]]:
+    """Each observation's name, its encoder, and the columns of `seen` [..., in] that it fills."""
+    found, at = [], 0
+    for key in keys:
+        normalizer = agent.obs_normalizers[key]
+        width = normalizer.columns.encoded[0]
+        found.append((key, normalizer.encoder(), seen[..., at : at + width]))
+        at += width
+    return found
+
+
 class Fused:
     """Loss and gradient of an agent whose trunk is a multilayer perceptron and whose head is a `Readout`.
 
@@ -64,13 +75,8 @@ class Fused:
         linear = (*trunk.linear, head.out)
         self._head, self._layers = head, [_Product(layer, batch) for layer in linear]
         self._input = torch.empty(batch, linear[0].in_features)
-        seen, at = self._input.numpy().reshape(batch, agent.history, -1), 0
-        self._encoders: list[tuple[str, Callable[..., Array], Array]] = []
-        for key in trunk.keys:
-            normalizer = agent.obs_normalizers[key]
-            width = normalizer.columns.encoded[0]
-            self._encoders.append((key, normalizer.encoder(), seen[..., at : at + width]))
-            at += width
+        seen = self._input.numpy().reshape(batch, agent.history, -1)
+        self._encoders = placed(agent, trunk.keys, seen)
         self._encode_action = agent.action_normalizer.encoder()
         self._forward, self._backward, self._keeps = written_out(trunk.config.activation)
         widths = [layer.out_features for layer in trunk.linear]

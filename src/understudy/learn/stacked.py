@@ -21,7 +21,7 @@ from understudy.agent import Agent
 from understudy.dataset import Batch
 from understudy.episode import Array
 from understudy.heads import MembersHead
-from understudy.learn.fused import written_out
+from understudy.learn.fused import placed, written_out
 from understudy.nets import EnsembleTrunk
 
 __all__ = ["Stacked", "clip_members"]
@@ -44,13 +44,8 @@ class Stacked:
         self._head = head
         stacks = (*trunk.stacks, head.out)
         self._input = torch.empty(stacks[0].weight.shape[2], batch)
-        seen, at = self._input.numpy().reshape(agent.history, -1, batch).transpose(2, 0, 1), 0
-        self._encoders: list[tuple[str, Callable[..., Array], Array]] = []
-        for key in trunk.keys:
-            normalizer = agent.obs_normalizers[key]
-            width = normalizer.columns.encoded[0]
-            self._encoders.append((key, normalizer.encoder(), seen[..., at : at + width]))
-            at += width
+        seen = self._input.numpy().reshape(agent.history, -1, batch).transpose(2, 0, 1)
+        self._encoders = placed(agent, trunk.keys, seen)
         self._encode_action = agent.action_normalizer.encoder()
         activation = written_out(trunk.config.activation)
         if trunk.config.activation == "tanh":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from markupsafe import Markup
@@ -29,8 +30,10 @@ from understudy.shadow import (
     evidence,
     maps,
 )
-from understudy.shadow.places import View
 from understudy.shadow.trust import ENOUGH
+
+if TYPE_CHECKING:
+    from understudy.envs import View
 
 __all__ = ["write_shadow_page"]
 

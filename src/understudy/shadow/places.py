@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,22 +18,12 @@ from understudy.numerics import Estimate, bootstrap
 from understudy.quality.neighbours import principal
 from understudy.shadow.measure import Floats, Shadow
 
+if TYPE_CHECKING:
+    from understudy.envs import View
+
 __all__ = ["Map", "Stretch", "by_share", "by_step", "maps"]
 
 _ROWS = 20_000  # states that principal components are computed from
-
-
-class View(Protocol):
-    """What a task says is worth plotting: obs[key][..., dims]; `understudy.envs.View` is one."""
-
-    @property
-    def key(self) -> str: ...
-    @property
-    def dims(self) -> tuple[int, ...]: ...
-    @property
-    def labels(self) -> tuple[str, ...]: ...
-    @property
-    def unit(self) -> str: ...
 
 
 @dataclass(frozen=True)
