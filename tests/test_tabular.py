@@ -211,6 +211,7 @@ def test_features_and_rewards_come_in_every_usual_shape() -> None:
     rng = np.random.default_rng(0)
     p, phi = mdp.transition.toarray().reshape(4, 2, 4), rng.normal(size=(4, 3))
     np.testing.assert_allclose(arrivals(phi, p), (p @ phi).reshape(8, 3))
+    np.testing.assert_allclose(arrivals(csr_array(phi), p).toarray(), (p @ phi).reshape(8, 3))
     assert mdp.with_(features=phi).linear([1, 2, 3])[:, 1] == pytest.approx(phi @ [1, 2, 3])
     over = rng.normal(size=(4, 2, 4))
     np.testing.assert_allclose(mdp.expected(over), (p * over).sum(2))

@@ -199,16 +199,31 @@ class TabularMDP:
         matrix = self.forward
         return csr_array(matrix.T) if issparse(matrix) else np.ascontiguousarray(matrix.T)
 
+    @cached_property
+    def pattern(self) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.intp]]:
+        """Where Σ_a π(a|s) P(s'|s, a) and the diagonal can be nonzero, stored by columns s'.
 
-def arrivals(features: ArrayLike, transition: Any) -> Floats:
+        indptr [S + 1], rows [n], and for each entry of `transition` and then of the diagonal its place in n.
+        """
+        s, counts = self.states, np.diff(self.transition.indptr)
+        rows = np.concatenate([np.repeat(np.arange(s * self.actions), counts) // self.actions, np.arange(s)])
+        columns = np.concatenate([self.transition.indices, np.arange(s)]).astype(np.int64)
+        keys, place = np.unique(columns * s + rows, return_inverse=True)
+        starts = np.concatenate([[0], np.cumsum(np.bincount(keys // s, minlength=s))])
+        return starts.astype(np.int32), (keys % s).astype(np.int32), place
+
+
+def arrivals(features: Any, transition: Any) -> Features:
     """[S·A, K], the expected features of the next state, E[φ(s') | s, a], for rewards on arriving.
 
     Args:
-        features: [S, K]. transition: as `TabularMDP.make` takes it.
+        features: [S, K], an array or sparse; the result is likewise.
+        transition: as `TabularMDP.make` takes it.
     """
-    phi = np.asarray(features, np.float64)
-    matrix, _ = _matrix(transition, len(phi))
-    return np.asarray(matrix @ phi)
+    phi = csr_array(features) if issparse(features) else np.asarray(features, np.float64)
+    matrix, _ = _matrix(transition, phi.shape[0])
+    found: Features = matrix @ phi
+    return found
 
 
 def _matrix(transition: Any, states: int) -> tuple[csr_array, int]:

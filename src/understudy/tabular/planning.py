@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array, eye_array, issparse
+from scipy.sparse import csc_array, issparse
 
 from understudy.tabular.mdp import TabularMDP
 
@@ -292,11 +292,17 @@ def solver(mdp: TabularMDP, policy: Floats) -> Solver:
         )
     from scipy.sparse.linalg import splu
 
-    matrix = mdp.transition
-    weights = np.repeat(policy.T.ravel(), np.diff(matrix.indptr))
-    rows = np.repeat(np.repeat(np.arange(s), a), np.diff(matrix.indptr))
-    step = csr_array((matrix.data * weights, (rows, matrix.indices)), shape=(s, s))
-    factors = splu((eye_array(s, format="csc") - mdp.discount * step).tocsc())
+    starts, rows, place = mdp.pattern
+    chances = mdp.transition.data * np.repeat(policy.T.ravel(), np.diff(mdp.transition.indptr))
+    data = np.bincount(place, np.concatenate([-mdp.discount * chances, np.ones(s)]), len(rows))
+    # Each row of I - γ P_π outweighs its other entries by its diagonal, so the diagonal may always be the
+    # pivot, and the order can be chosen for the least fill alone.
+    factors = splu(
+        csc_array((data, rows, starts), shape=(s, s)),
+        permc_spec="MMD_AT_PLUS_A",
+        diag_pivot_thresh=0.0,
+        options={"SymmetricMode": True},
+    )
     return Solver(factors.solve, lambda b: factors.solve(b, trans="T"))
 
 
