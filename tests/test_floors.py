@@ -57,6 +57,7 @@ FLOORS = {
     "interactive": ("torch", 5.7),
     "online": ("torch", 5.7),
     "study": ("torch", 6),
+    "inverse": ("torch", 6),
     "beside": ("torch", 5.8),
     "demo": ("torch", 6),
     "textbook": ("torch", 6),

@@ -295,6 +295,68 @@ class Report(_Verb):
 
 
 @dataclass(frozen=True)
+class Irl(_Verb):
+    """What does the expert want? A reward from demonstrations in a finite world, and what it is worth.
+
+    Example: understudy irl gridworld --demonstrations 200 --changed wind=up:0.3 --out reward
+    """
+
+    world: Positional[str]
+    """gridworld, cliff, objectworld, binaryworld, random, routes, frozen-lake, cliff-walking or taxi."""
+    out: Path
+    """The folder to write: reward.json and reward.html."""
+    method: Literal[
+        "maxent", "trajectory-maxent", "apprenticeship", "max-margin", "bayesian", "deep-maxent"
+    ] = "maxent"
+    """Of inverse RL."""
+    demonstrations: int = 100
+    """How many an expert of the world's true reward gives."""
+    expert: Literal["soft", "optimal"] = "soft"
+    """Soft: he chooses with exp(Q / temperature), as MaxEnt takes it; optimal: the best, ties alike."""
+    temperature: float = 1.0
+    """Of the soft expert."""
+    steps: int | None = None
+    """Cut a demonstration off after so many; by default at the horizon, or where a thousandth is left."""
+    trajectories: Path | None = None
+    """A .json or .npz of states [N, T + 1] and actions [N, T], -1 behind the end, in place of an expert."""
+    seed: int = 0
+    """Of demonstrations, samplers and networks; a world's own is --option seed=N."""
+    discount: float | None = None
+    """The world's discount; its own by default."""
+    horizon: int | None = None
+    """The world's number of decisions; its own by default."""
+    option: tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]] = ()
+    """Options of the world, each NAME=VALUE."""
+    changed: tyro.conf.UseAppendAction[tuple[tuple[str, ...], ...]] = ()
+    """Options that differ in another world, in which the reward is tried: NAME=VALUE."""
+    objective: Literal["features", "choices"] | None = None
+    """The likelihood of actions (choices, unless said), or to match what is collected (maxent)."""
+    l1: float | None = None
+    """Penalty that makes weights 0 (maxent)."""
+    l2: float | None = None
+    """Penalty on large weights (the MaxEnt methods), their price (max-margin), or decay (deep-maxent)."""
+    prior_std: float | None = None
+    """Standard deviation of the weights before anything was seen (bayesian, maxent)."""
+    hidden: tuple[int, ...] | None = None
+    """Widths of the reward's layers (deep-maxent); 32 32 unless given."""
+
+    def run(self) -> Result:
+        from understudy.inverse import Settings, Task, recover
+        from understudy.inverse.command import options_of
+
+        own = {k: v for k in ("discount", "horizon") if (v := getattr(self, k)) is not None}
+        said, changed = (options_of(list(chain.from_iterable(w))) for w in (self.option, self.changed))
+        if twice := own.keys() & said.keys():
+            raise ValueError(f"{min(twice)} is said twice, as a flag and as an option")
+        task = Task(
+            self.world, {**said, **own}, changed, self.demonstrations, self.expert, self.temperature,
+            self.steps, self.trajectories, self.seed,
+        )  # fmt: skip
+        settings = Settings(self.objective, self.l1, self.l2, self.prior_std, self.hidden)
+        return recover(task, self.out, method=self.method, settings=settings, console=self.console())
+
+
+@dataclass(frozen=True)
 class Demo(_Verb):
     """The main job: demonstrations, behavioural cloning, evaluation, report.
 
@@ -329,6 +391,7 @@ _VERBS: dict[str, type[_Verb]] = {
     "compare": Compare,
     "shadow": Shadow,
     "report": Report,
+    "irl": Irl,
     "demo": Demo,
 }
 
@@ -353,6 +416,51 @@ def _methods() -> list[str]:
     names = [m.name for m in pkgutil.iter_modules(interactive.__path__)]
     modules = {n: import_module(f"understudy.interactive.{n}") for n in names}
     return [n.replace("_", "-") for n, m in modules.items() if hasattr(m, "Config") and hasattr(m, "Method")]
+
+
+def _acting() -> list[str]:
+    """The modules of `online` with a Config and `build`, as words: found without being registered."""
+    from understudy import online
+
+    names = [m.name for m in pkgutil.iter_modules(online.__path__)]
+    modules = {n: import_module(f"understudy.online.{n}") for n in names}
+    return [n.replace("_", "-") for n, m in modules.items() if hasattr(m, "Config") and hasattr(m, "build")]
+
+
+def _practise(name: str) -> type[_Verb]:
+    """The verb `train METHOD` for a method that acts: its own Config, its learner's, and the rest."""
+    from understudy.online.command import defaults, practise_run
+
+    algorithm = name.replace("-", "_")
+    module = import_module(f"understudy.online.{algorithm}")
+    method, plan, learner, reading, budget = defaults(algorithm)
+
+    def run(self: Any) -> Result:
+        return practise_run(algorithm=algorithm, console=self.console(), **_fields(self))
+
+    def said(kind: Any, words: str) -> Any:
+        return Annotated[kind, tyro.conf.arg(help=words)]
+
+    fields: list[Any] = [
+        ("out", said(Path, "The run's folder to write.")),
+        ("task", said(str | None, "The task; by default the one that the data names."), None),
+        ("data", said(Path | None, "Demonstrations, for methods that learn from them."), None),
+        ("reward", said(Path | None, "A run whose learned reward takes the place of the task's own."), None),
+        ("method", type(method), method),
+        ("plan", type(plan), plan),
+        ("learner", type(learner), learner),
+        ("reading", type(reading), reading),
+        ("budget", type(budget), budget),
+        ("resume", said(bool, "Go on where the run was interrupted."), False),
+    ]
+    made = make_dataclass(
+        "Practise", fields, bases=(_Verb,), namespace={"run": run}, frozen=True, kw_only=True
+    )
+    made.__doc__ = (
+        f"{(module.__doc__ or name).splitlines()[0]}\n\n"
+        f"Example: understudy train {name} {getattr(module, 'EXAMPLE', '--data demos')} --out run"
+    )
+    return made
 
 
 def _teach(name: str) -> type[_Verb]:
@@ -451,7 +559,7 @@ def _train(algorithm: str) -> type[_Verb]:
 
 def _first_line(name: str) -> str:
     """What a way to a policy is, in a line."""
-    for package in ("learn", "interactive"):
+    for package in ("online", "interactive", "learn"):
         if found := sys.modules.get(f"understudy.{package}.{name.replace('-', '_')}"):
             return (found.__doc__ or name).splitlines()[0]
     return name
@@ -517,6 +625,7 @@ _USAGE = """understudy: demonstrations in, a measured policy out.
   understudy compare RUN RUN                          which one is better, seed by seed
   understudy shadow RUN --out DIR                     where it disagrees with the expert, who drives
   understudy report RUN...                            one HTML page
+  understudy irl WORLD --out DIR                      what an expert wants, from what he does (finite worlds)
   understudy study compounding --out DIR              cloning and DAgger against the horizon, beside theory
 
 Each takes --help, and --json for one JSON object on standard output."""
@@ -537,11 +646,12 @@ def _parse(argv: Sequence[str]) -> _Verb:
     words = list(argv)
     verb = words.pop(0)
     if verb == "train":
-        offline, asking = _algorithms(), _methods()
-        known = [*offline, *asking]
+        offline, asking, acting = _algorithms(), _methods(), _acting()
+        known = [*offline, *asking, *acting]
         usage = "\n".join(f"  understudy train {n:<18}{_first_line(n)}" for n in known)
         chosen = _second(verb, words, known, "an algorithm", f"Ways to a policy.\n\n{usage}")
-        verb, kind = f"train {chosen}", _teach(chosen) if chosen in asking else _train(chosen)
+        makers = dict.fromkeys(asking, _teach) | dict.fromkeys(acting, _practise)
+        verb, kind = f"train {chosen}", makers.get(chosen, _train)(chosen)
     elif verb == "edit":
         edits = _edits()
         usage = "\n".join(f"  understudy edit {name:<12}{text}" for name, text in edits.items())

@@ -46,6 +46,7 @@ __all__ = [
     "Network",
     "about",
     "begin_run",
+    "describe_run",
     "evaluate_run",
     "fit",
     "fit_run",
@@ -360,6 +361,13 @@ def _description(made_for: str | None, settings: dict[str, Any], facts: dict[str
     return {**head, **settings, "data": facts, "provenance": provenance()}
 
 
+def describe_run(
+    made_for: str, facts: dict[str, Any], *, algorithm: str, config: Any, network: Network, budget: Budget
+) -> dict[str, Any]:
+    """What run.json says of a run that is about to begin with all its data, or with none."""
+    return _description(made_for, _settings(algorithm, config, network, budget, 0.0, False, ()), facts)
+
+
 def save_run(out: Path, run: dict[str, Any], agent: Agent, outcome: Outcome) -> None:
     """Writes the agent, and into run.json what became of it."""
     run["stopped"] = outcome.stopped
@@ -402,11 +410,17 @@ def _to_resume(out: Path, algorithm: str) -> tuple[dict[str, Any], dict[str, Any
     return run, {k: run[k] for k in names} | {"augment": run.get("augment", [])}
 
 
-def nothing_else_asked(out: Path, asked: tuple[Any, ...], kept: tuple[Any, ...]) -> None:
-    """Refuses a flag that a resumed run would not follow: neither its default nor the run's own."""
-    for given, own in zip(asked, kept, strict=True):
+def nothing_else_asked(
+    out: Path, asked: tuple[Any, ...], kept: tuple[Any, ...], usual: tuple[Any, ...] | None = None
+) -> None:
+    """Refuses a flag that a resumed run would not follow: neither as usual nor the run's own.
+
+    `usual` is what is asked for where nothing is said; the classes' own defaults, unless given.
+    """
+    unsaid = tuple(type(given)() for given in asked) if usual is None else usual
+    for given, own, silent in zip(asked, kept, unsaid, strict=True):
         for name, value in vars(given).items():
-            if value not in (getattr(type(given)(), name), getattr(own, name)):
+            if value not in (getattr(silent, name), getattr(own, name)):
                 raise ValueError(
                     f"{name} is {value!r}, but {out} was begun with {getattr(own, name)!r}; --resume goes on "
                     "with the run's own settings, so leave it out"
@@ -578,6 +592,8 @@ def _brief(report: Report) -> dict[str, Any]:
 
 def _demonstrations(folder: Path, run: Mapping[str, Any]) -> tuple[Dataset | None, str | None]:
     """The episodes that a run learned from, or why they are not at hand."""
+    if "path" not in run["data"]:
+        return None, "it learned without demonstrations"
     where = folder / str(run["data"]["path"])
     if not where.exists():
         return None, f"the demonstrations are not at {where} any more"

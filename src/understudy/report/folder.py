@@ -210,8 +210,11 @@ def _demos(
 ) -> Dataset | None:
     named = get(facts, "data.path", str)
     folder = None if named is None else run / named
-    if folder is None or not folder.is_dir():
-        where = "" if folder is None else f" in “{printable(folder.name)}” beside this run"
+    if folder is None:
+        missing["demos"] = "This policy learned without demonstrations."
+        return None
+    if not folder.is_dir():
+        where = f" in “{printable(folder.name)}” beside this run"
         missing["demos"] = f"The demonstrations are not there any more{where}, so they cannot be drawn."
         return None
     try:
