@@ -187,3 +187,15 @@ def test_arguments_out_of_range_are_refused() -> None:
     cut = Demonstrations.of(mdp, Trajectories.of([[0, 1]], [[1]]))
     with pytest.raises(ValueError, match="lie behind where they were cut"):
         fit_max_margin(mdp, cut, loss=off_states(cut), regularisation=1.0)
+
+
+def test_a_loss_that_is_zero_everywhere_has_the_rewards_at_zero() -> None:
+    """No other policy is then worse, so no margin is asked for; the search must come to its end all the same."""
+    mdp = gridworld(3, 3, slip=0.1, discount=0.9, rewards={(2, 2): 1.0})
+    policy = soft_plan(mdp, np.zeros((mdp.states, mdp.actions))).policy
+    demonstrations = Demonstrations.exact(mdp, policy)
+    loss = off_actions(demonstrations)
+    assert not loss.any()
+    fit = fit_max_margin(mdp, demonstrations, loss=loss, regularisation=1.0)
+    assert fit.converged
+    np.testing.assert_allclose(fit.weights, 0, atol=1e-6)

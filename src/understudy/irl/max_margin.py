@@ -180,14 +180,18 @@ def simplex_maximum(curvature: Floats, linear: Floats, start: Floats) -> Floats:
 def _settle(curvature: Floats, linear: Floats, alpha: Floats, active: NDArray[np.bool_]) -> bool:
     """One step among the active shares, in place; False when it was cut off and has dropped a share."""
     use = np.flatnonzero(active)
-    slope = linear[use] - curvature[use] @ alpha
+    if len(use) == 1:
+        return True  # it has all there is to share
+    pull = curvature[use] @ alpha
+    slope = linear[use] - pull
     block = curvature[np.ix_(use, use)]
     block = block - block.mean(0) - block.mean(1)[:, None] + block.mean()  # on directions that sum to 0
     bend, axes = np.linalg.eigh(block)
     along = axes.T @ (slope - slope.mean())
     flat = bend <= _FLAT * max(float(np.abs(curvature).max()), 1e-300)
     straight = np.where(flat, along, 0.0)
-    endless = bool(np.abs(straight).max() > 1e-9 * max(float(np.abs(linear).max()), 1e-300))
+    size = max(float(np.abs(linear).max()), float(np.abs(pull).max()), 1e-300)
+    endless = bool(np.abs(straight).max() > 1e-9 * size)
     move = axes @ (straight if endless else np.where(flat, 0.0, along / np.where(flat, 1.0, bend)))
     down = move < 0
     limit = float((alpha[use][down] / -move[down]).min()) if down.any() else np.inf
