@@ -29,6 +29,7 @@ NAMES = (
     "camera_recording",
     "quality",
     "dagger_round",
+    "irl_tabular",
 )
 FOLDER = ROOT / "benchmarks"
 

@@ -190,7 +190,7 @@ def test_arguments_out_of_range_are_refused() -> None:
 
 
 def test_a_loss_that_is_zero_everywhere_has_the_rewards_at_zero() -> None:
-    """No other policy is then worse, so no margin is asked for; the search must come to its end all the same."""
+    """No other policy is worse, so no margin is asked for; the search comes to its end all the same."""
     mdp = gridworld(3, 3, slip=0.1, discount=0.9, rewards={(2, 2): 1.0})
     policy = soft_plan(mdp, np.zeros((mdp.states, mdp.actions))).policy
     demonstrations = Demonstrations.exact(mdp, policy)

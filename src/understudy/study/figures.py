@@ -11,7 +11,7 @@ from markupsafe import Markup
 from understudy.report.charts import Point
 from understudy.report.svg import Axis, figure, number, percent, polyline, stretched, tag
 
-__all__ = ["Series", "against_horizon", "in_a_row", "series_of"]
+__all__ = ["Series", "against_demonstrations", "against_horizon", "in_a_row", "series_of"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,17 @@ def against_horizon(series: Sequence[Series], title: str, y_name: str) -> Markup
     return _chart(
         series, title, Axis.over(xs, pad=0.06, log=True), Axis.over(ys, pad=0.06, log=True),
         x_name="T, steps", y_name=y_name, x_marks=xs,
+    )  # fmt: skip
+
+
+def against_demonstrations(
+    series: Sequence[Series], title: str, numbers: Sequence[int], y_name: str
+) -> Markup:
+    """Values against the number of demonstrations, both on logarithmic scales."""
+    ys = [v for s in series for p in s.points for v in (p.value, p.high)]
+    return _chart(
+        series, title, Axis.over([p.x for s in series for p in s.points], pad=0.06, log=True),
+        Axis.over(ys, pad=0.06, log=True), x_name="demonstrations", y_name=y_name, x_marks=numbers,
     )  # fmt: skip
 
 

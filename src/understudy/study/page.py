@@ -14,7 +14,7 @@ from understudy.report.words import counted
 from understudy.study.figures import Series, against_horizon, in_a_row, series_of
 from understudy.study.words import lessons
 
-__all__ = ["render"]
+__all__ = ["provenance_rows", "render"]
 
 Found = Mapping[str, Any]
 ROAD = {"bc": ("cloning", "r1"), "dagger": ("DAgger", "r0")}
@@ -52,7 +52,7 @@ def render(result: Found) -> str:
         control=_part(result["control"], CONTROL, "Cost against the horizon, no blank signs", "expected")
         | {"demonstrations": number(plan["control"]["demonstrations"])},
         relays=[_relay(f, p) for f, p in zip(result["relays"], plan["relays"], strict=True)],
-        provenance=_provenance(result["provenance"]),
+        provenance=provenance_rows(result["provenance"]),
         style=Markup(style),
         policy=content_policy(style, ""),
     )
@@ -157,7 +157,8 @@ def _relay_cells(m: Found) -> list[str]:
     return [span, _text(m["in_a_row"][0]), _text(m["in_a_row"][-1]), leg, *errors]
 
 
-def _provenance(made: Found) -> Sequence[tuple[str, str]]:
+def provenance_rows(made: Found) -> Sequence[tuple[str, str]]:
+    """How a result came about, name by name."""
     rows = [("made with", str(made.get("command") or "")), ("made on", str(made.get("date") or ""))]
     rows += [(k, str(made[k])) for k in ("revision", "system", "cpu", "cores", "python") if made.get(k)]
     versions = made.get("versions") or {}

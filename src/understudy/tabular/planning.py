@@ -120,26 +120,33 @@ def _finite(mdp: TabularMDP, earned: Floats, horizon: int) -> tuple[Floats, Floa
     """Backward in time: values [H + 1, S] and policies [H, A, S], or None for the latter where too large."""
     value = np.zeros((horizon + 1, mdp.states))
     keep = horizon * earned.nbytes <= _KEPT
-    policy = np.empty((horizon if keep else 1, *earned.shape))
+    policy = np.empty((horizon, *earned.shape)) if keep else None
     ends = np.flatnonzero(mdp.terminal)
     for t in range(horizon - 1, -1, -1):
-        now = policy[t if keep else 0]
-        value[t] = _soften(_backed(mdp, earned, value[t + 1]), now)
+        q = _backed(mdp, earned, value[t + 1])
+        value[t] = _summed(q)[0] if policy is None else _soften(q, policy[t])
         if len(ends):
             value[t, ends] = 0
-            now[:, ends] = 0
-    return value, policy if keep else None
+            if policy is not None:
+                policy[t][:, ends] = 0
+    return value, policy
 
 
 def _soften(q: Floats, policy: Floats) -> Floats:
     """log Σ_a exp q [S] of q [A, S], which is spoiled; the probabilities go into `policy`."""
+    value, total = _summed(q)
+    np.divide(q, total, out=policy)
+    return value
+
+
+def _summed(q: Floats) -> tuple[Floats, Floats]:
+    """log Σ_a exp q [S] of q [A, S]; q becomes exp(q - max q), and the second result is its sum."""
     top: Floats = q.max(0)
     q -= top
-    np.exp(q, out=policy)
-    total = policy.sum(0)
-    policy /= total
-    top += np.log(total, out=total)
-    return top
+    np.exp(q, out=q)
+    total: Floats = q.sum(0)
+    top += np.log(total)
+    return top, total
 
 
 def _stationary(mdp: TabularMDP, earned: Floats, start: Floats | None) -> tuple[Floats, Floats | None]:
@@ -226,10 +233,11 @@ def occupancy(
         reached = solver(mdp, always).solve_transposed(source if cuts is None else source - cuts.sum(0))
         return np.ascontiguousarray((always * reached).T)
     total, mass = np.zeros((mdp.actions, mdp.states)), np.array(source, np.float64)
+    done = np.empty_like(total)
     for t in range(mdp.horizon):
         if cuts is not None:
             mass = mass - cuts[t]
-        done = steps(t) * mass
+        np.multiply(steps(t), mass, out=done)
         total += done
         mass = mdp.backward @ done.ravel()
         if mdp.discount != 1:
