@@ -14,7 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 
-from understudy.tabular import Demonstrations, Plan, TabularMDP, Trajectories, occupancy, soft_plan
+from understudy.tabular import (
+    Demonstrations,
+    Plan,
+    TabularMDP,
+    Trajectories,
+    expected_successors,
+    occupancy,
+    soft_plan,
+)
 from understudy.tabular.planning import Solver, solver
 
 __all__ = ["Likelihood", "Objective", "Point", "Tangent", "reached", "scaled", "tangents"]
@@ -92,7 +100,8 @@ class Likelihood:
         self._value: Floats | None = None  # of the last plan: where the next one starts
         self.cuts, self._visited = demonstrations.cuts, None
         if objective == "choices" and demonstrations.trajectories is not None:
-            self.cuts, self._visited = _luck(mdp, demonstrations.trajectories)
+            self.cuts = expected_successors(mdp, demonstrations).cuts
+            self._visited = _departures(mdp, demonstrations.trajectories)
         self._compared = replace(demonstrations, cuts=self.cuts)
 
     def at(self, weights: Floats) -> Point:
@@ -204,31 +213,13 @@ def reached(
     return mass
 
 
-def _luck(mdp: TabularMDP, trajectories: Trajectories) -> tuple[Floats, Floats]:
-    """Expected arrivals less departures, as cuts, and departures [H, S], of trajectories; discounted."""
-    _, when, state, action = trajectories.steps()
-    row, worth = action * mdp.states + state, mdp.discount**when / len(trajectories)
-    size = mdp.actions * mdp.states
-
-    def counted(which: Any) -> Floats:
-        return np.bincount(row[which], worth[which], minlength=size).astype(np.float64)
-
-    def onward(done: Floats) -> Floats:
-        return mdp.discount * np.asarray(mdp.backward @ done)
-
-    if mdp.horizon is None:
-        done = counted(slice(None))
-        left = done.reshape(mdp.actions, mdp.states).sum(0)
-        starts = np.bincount(trajectories.states[:, 0], minlength=mdp.states) / len(trajectories)
-        return (onward(done) - (left - starts))[None], left[None]
-    cuts, visited = np.zeros((mdp.horizon + 1, mdp.states)), np.zeros((mdp.horizon, mdp.states))
-    for t in range(mdp.horizon):
-        done = counted(when == t)
-        visited[t] = done.reshape(mdp.actions, mdp.states).sum(0)
-        if t:
-            cuts[t] -= visited[t]
-        cuts[t + 1] = onward(done)
-    return cuts, visited
+def _departures(mdp: TabularMDP, trajectories: Trajectories) -> Floats:
+    """[H, S] (one row without a horizon), the discounted decisions of a trajectory at each time and state."""
+    _, when, state, _ = trajectories.steps()
+    made = np.zeros((1 if mdp.horizon is None else mdp.horizon, mdp.states))
+    row = np.zeros_like(when) if mdp.horizon is None else when
+    np.add.at(made, (row, state), mdp.discount**when / len(trajectories))
+    return made
 
 
 def scaled(features: Any) -> tuple[Any, Floats]:

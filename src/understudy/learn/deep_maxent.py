@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from understudy.nets import MLP
-from understudy.tabular import Demonstrations, Plan, TabularMDP, soft_plan
+from understudy.tabular import Demonstrations, Plan, TabularMDP, expected_successors, soft_plan
 
-__all__ = ["Config", "DeepMaxEnt", "Reward", "expected_successors", "fit_deep"]
+__all__ = ["Config", "DeepMaxEnt", "Reward", "fit_deep"]
 
 Floats: TypeAlias = NDArray[np.float64]
 Progress: TypeAlias = Callable[[Mapping[str, float]], None]
@@ -103,30 +103,6 @@ class Reward(nn.Module):
         """As `forward`, without gradients."""
         out: Floats = self(torch.from_numpy(np.ascontiguousarray(features))).numpy()
         return out
-
-
-def expected_successors(mdp: TabularMDP, demonstrations: Demonstrations) -> Demonstrations:
-    """The same decisions, each followed by what it leads to on average and not by what it happened to.
-
-    It makes θ·μ - E[V] the log-likelihood Σ_t γ^t log π_t(a_t | s_t) itself, and its gradient the exact
-    difference of visits, over the same time steps. With successors as they happened to be, a reward can pay
-    for luck: in a rich class the likelihood of a finite sample then has no maximum. Both agree on average.
-    Exact demonstrations are what they are.
-    """
-    if demonstrations.trajectories is None:
-        return demonstrations
-    _, when, state, action = demonstrations.trajectories.steps()
-    weight = mdp.discount**when / len(demonstrations.trajectories)
-    times = 1 if mdp.horizon is None else mdp.horizon
-    cuts = np.zeros((times if mdp.horizon is None else times + 1, mdp.states))
-    cuts[0] = demonstrations.starts
-    for t in range(times):
-        now = slice(None) if mdp.horizon is None else when == t
-        cell = action[now] * mdp.states + state[now]
-        visits = np.bincount(cell, weight[now], mdp.actions * mdp.states)
-        cuts[t] -= visits.reshape(mdp.actions, mdp.states).sum(0)
-        cuts[0 if mdp.horizon is None else t + 1] += mdp.discount * (mdp.backward @ visits)
-    return replace(demonstrations, cuts=cuts)
 
 
 @final

@@ -10,7 +10,7 @@ from understudy.tabular.planning import (
     policy_value,
     soft_plan,
 )
-from understudy.tabular.trajectories import Demonstrations, Trajectories, sample
+from understudy.tabular.trajectories import Demonstrations, Trajectories, expected_successors, sample
 
 __all__ = [
     "Demonstrations",
@@ -19,6 +19,7 @@ __all__ = [
     "Trajectories",
     "arrivals",
     "expected_return",
+    "expected_successors",
     "hard_plan",
     "log_policy",
     "occupancy",

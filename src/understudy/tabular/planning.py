@@ -33,7 +33,6 @@ Floats: TypeAlias = NDArray[np.float64]
 
 _ROUNDS = 200  # of policy iteration; it converges quadratically, or there is something wrong
 _TIE = 1e-10  # relative: actions whose values differ by less are equally good
-_SMALL = 512  # states, up to which equations are solved as full matrices
 _KEPT = 64 * 2**20  # bytes of a policy; a larger one is computed again from the values, which is faster than
 # to touch that much fresh memory
 
@@ -278,19 +277,15 @@ class Solver:
 def solver(mdp: TabularMDP, policy: Floats) -> Solver:
     """Solves x = b + γ P_π x and its transpose, for a stationary policy [A, S] (by rows of actions).
 
-    Full LU factors for up to 512 states, sparse ones beyond, whose cost is that of their fill: near linear
-    on grids and roads, up to cubic where every state can reach any other within a few steps.
+    Full LU factors where transitions are kept as a full matrix, in small or dense worlds; sparse ones
+    elsewhere, whose cost is that of their fill: near linear on grids and roads, up to cubic where every state
+    can reach any other within a few steps.
     """
     s, a = mdp.states, mdp.actions
-    if s <= _SMALL:
+    if not issparse(mdp.forward):
         from scipy.linalg import lu_factor, lu_solve
 
-        onward = mdp.forward
-        if issparse(onward):
-            weighted = onward.multiply(policy.reshape(-1, 1)).tocsr()
-            step = sum((weighted[k * s : (k + 1) * s].toarray() for k in range(a)), np.zeros((s, s)))
-        else:
-            step = np.einsum("as,asn->sn", policy, onward.reshape(a, s, s))
+        step = np.einsum("as,asn->sn", policy, mdp.forward.reshape(a, s, s))
         step *= -mdp.discount
         step[np.diag_indices(s)] += 1
         factors = lu_factor(step, overwrite_a=True, check_finite=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeAlias
 
@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from understudy.tabular.mdp import TabularMDP
 from understudy.tabular.planning import occupancy
 
-__all__ = ["Demonstrations", "Trajectories", "sample"]
+__all__ = ["Demonstrations", "Trajectories", "expected_successors", "sample"]
 
 Floats: TypeAlias = NDArray[np.float64]
 Integers: TypeAlias = NDArray[np.int64]
@@ -205,3 +205,27 @@ def _cuts(mdp: TabularMDP, trajectories: Trajectories) -> Floats | None:
     when = np.zeros(int(cut.sum()), np.int64) if mdp.horizon is None else steps[cut]
     np.add.at(cuts, (when, last[cut]), mdp.discount ** steps[cut] / len(trajectories))
     return cuts
+
+
+def expected_successors(mdp: TabularMDP, demonstrations: Demonstrations) -> Demonstrations:
+    """The same decisions, each followed by what it leads to on average and not by what it happened to.
+
+    It makes θ·μ - E[V] the log-likelihood Σ_t γ^t log π_t(a_t | s_t) itself, and its gradient the exact
+    difference of visits, over the same time steps. With successors as they happened to be, a reward can pay
+    for luck: in a rich class the likelihood of a finite sample then has no maximum. Both agree on average.
+    Exact demonstrations are what they are.
+    """
+    if demonstrations.trajectories is None:
+        return demonstrations
+    _, when, state, action = demonstrations.trajectories.steps()
+    weight = mdp.discount**when / len(demonstrations.trajectories)
+    times = 1 if mdp.horizon is None else mdp.horizon
+    cuts = np.zeros((times if mdp.horizon is None else times + 1, mdp.states))
+    cuts[0] = demonstrations.starts
+    for t in range(times):
+        now = slice(None) if mdp.horizon is None else when == t
+        cell = action[now] * mdp.states + state[now]
+        visits = np.bincount(cell, weight[now], mdp.actions * mdp.states)
+        cuts[t] -= visits.reshape(mdp.actions, mdp.states).sum(0)
+        cuts[0 if mdp.horizon is None else t + 1] += mdp.discount * (mdp.backward @ visits)
+    return replace(demonstrations, cuts=cuts)
