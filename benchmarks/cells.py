@@ -22,4 +22,9 @@ def interval(e: dict[str, Any], places: int) -> str:
 
 
 def ratio(r: dict[str, Any]) -> str:
-    return f"{r['median']:.2g} × ({r['low']:.2g} to {r['high']:.2g})"
+    return "{} × ({} to {})".format(*(_two(r[k]) for k in ("median", "low", "high")))
+
+
+def _two(x: float) -> str:
+    """Two digits, and never a power of ten."""
+    return f"{x:.2g}" if x < 99.5 else f"{float(f'{x:.2g}'):.0f}"

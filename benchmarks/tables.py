@@ -21,6 +21,15 @@ from tables_interactive import (
     permitted,
     success_curves,
 )
+from tables_inverse import (
+    continuous,
+    coverage,
+    objectworld,
+    sac_returns,
+    sac_step,
+    tabular,
+    value_curves,
+)
 
 
 def demo() -> str:
@@ -201,18 +210,27 @@ TABLES: dict[str, Callable[[], str]] = {
     "augmentation": augmentation,
     "cloning": cloning,
     "compounding": compounding,
+    "continuous": continuous,
+    "coverage": coverage,
     "dagger_round": dagger_round,
     "data": data,
     "demo": demo,
     "ensemble": ensemble,
     "interactive": interactive,
     "measures": measures,
+    "objectworld": objectworld,
     "permitted": permitted,
     "quality": quality,
+    "sac_returns": sac_returns,
+    "sac_step": sac_step,
     "speed": speed,
+    "tabular": tabular,
 }
-DOCS = ("actions", "cloning", "data", "interactive", "quality", "theory")
-FIGURES = ((REPO / "docs" / "img" / "interactive.svg", success_curves),)
+DOCS = ("actions", "cloning", "data", "interactive", "inverse", "quality", "theory")
+FIGURES = (
+    (REPO / "docs" / "img" / "interactive.svg", success_curves),
+    (REPO / "docs" / "img" / "objectworld.svg", value_curves),
+)
 PAGES = (REPO / "README.md", *(REPO / "docs" / f"{name}.md" for name in DOCS))
 
 

@@ -39,8 +39,8 @@ def coverage() -> str:
     rows += [
         "",
         f"{d['datasets']} simulated datasets of each size on a slippery 5 × 5 grid, γ = 0.95, four weights "
-        "that are known; the share of the weights that their 95 % interval (sandwich) holds, with a bootstrap "
-        "over datasets. A dataset without a maximum has no interval, and is counted beside. "
+        "that are known; the share of the weights that their 95 % interval (sandwich) holds, with a "
+        "bootstrap over datasets. A dataset without a maximum has no interval, and is counted beside. "
         "`python benchmarks/irl_coverage.py --json-out benchmarks/results/irl_coverage.json`",
     ]
     return "\n".join(rows)
@@ -70,9 +70,10 @@ def tabular() -> str:
         "reward found. `imitation` stops at 1e-3 by its own measure or after 1,000 iterations; of two "
         "learning rates, its default and ten times that, the better one counts.",
         "",
-        f"One backward and one forward pass over a slippery 300 × 300 grid ({last['nonzeros']:,} transitions, "
-        f"horizon {d['horizon']}): {last['cpu_ms'] / 1e3:.1f} s, {last['peak_mib']} MiB; cost grows with the "
-        f"transitions to the power {d['grid']['exponent of nonzeros, by the fastest of each']:.2f}. "
+        "One backward and one forward pass over a slippery 300 × 300 grid "
+        f"({last['nonzeros']:,} transitions, horizon {d['horizon']}): {last['cpu_ms'] / 1e3:.1f} s, "
+        f"{last['peak_mib']} MiB; cost grows with the transitions to the power "
+        f"{d['grid']['exponent of nonzeros, by the fastest of each']:.2f}. "
         "`python benchmarks/irl_tabular.py --json-out benchmarks/results/irl_tabular.json`",
     ]
     return "\n".join(rows)
@@ -95,10 +96,11 @@ def objectworld() -> str:
     s = d["settings"]
     rows += [
         "",
-        f"Objectworld of {s['size']} × {s['size']} cells with {s['objects']} objects, {s['slip']:.0%} of the moves "
-        f"random, γ = {s['discount']}; {numbers[0]} and {numbers[-1]} demonstrations of {s['length']} steps; "
-        f"{len(d['seeds'])} worlds, with Student's 95 % interval over them. Value lost is that of the policy that is "
-        "optimal for the reward found (for cloning, of the clone), measured by the true reward. "
+        f"Objectworld of {s['size']} × {s['size']} cells with {s['objects']} objects, {s['slip']:.0%} of the "
+        f"moves random, γ = {s['discount']}; {numbers[0]} and {numbers[-1]} demonstrations of {s['length']} "
+        "steps; "
+        f"{len(d['seeds'])} worlds, with Student's 95 % interval over them. Value lost is that of the policy "
+        "that is optimal for the reward found (for cloning, of the clone), measured by the true reward. "
         f"`{d['command']}`",
     ]
     return "\n".join(rows)
@@ -158,14 +160,14 @@ def sac_step() -> str:
     theirs = d["updates"]["stable-baselines3"]
     rows = ["| critics | ours, an update | Stable-Baselines3 | ratio |", "|---|---:|---:|---|"]
     for name, r in ratios.items():
-        rows.append(
-            f"| {name} | {d['updates'][name]['cpu_ms']:.1f} ms | {theirs['cpu_ms']:.1f} ms | {ratio(r)} faster |"
-        )
+        ours = d["updates"][name]["cpu_ms"]
+        rows.append(f"| {name} | {ours:.1f} ms | {theirs['cpu_ms']:.1f} ms | {ratio(r)} faster |")
     s = d["setting"]
     rows += [
         "",
-        f"{s['obs']} observations, {s['action']} actions, {s['hidden']}, batch {s['batch']}, a tuned temperature, the "
-        "draw of the batch included; one thread, CPU time. Stable-Baselines3's critics are plain. "
+        f"{s['obs']} observations, {s['action']} actions, {s['hidden']}, batch {s['batch']}, a tuned "
+        "temperature, the draw of the batch included; one thread, CPU time. Stable-Baselines3's critics are "
+        "plain. "
         "`python benchmarks/sac_step.py --json-out benchmarks/results/sac_step.json`",
     ]
     return "\n".join(rows)
@@ -173,7 +175,7 @@ def sac_step() -> str:
 
 def sac_returns() -> str:
     d = load("sac_returns")
-    names = [n for n in ("layernorm", "plain", "crossq", "stable-baselines3")]
+    names = ("plain", "layernorm", "crossq", "stable-baselines3")
     rows = ["| task, steps | " + " | ".join(names) + " |", "|---|" + "---|" * len(names)]
     for task, found in d["summary"].items():
         cells = []
@@ -188,8 +190,8 @@ def sac_returns() -> str:
     s = d["setting"]
     rows += [
         "",
-        f"Mean return of the last policy by its mode on {s['episodes']} fresh episodes, and each training seed's; the "
-        f"first {s['uniform']:,} steps are uniformly random, then one update a step. "
+        f"Mean return of the last policy by its mode on {s['episodes']} fresh episodes, and each training "
+        f"seed's; the first {s['uniform']:,} steps are uniformly random, then one update a step. "
         "`python benchmarks/sac_returns.py --json-out benchmarks/results/sac_returns.json`",
     ]
     return "\n".join(rows)
