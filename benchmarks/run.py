@@ -30,6 +30,7 @@ NAMES = (
     "quality",
     "dagger_round",
     "irl_tabular",
+    "sac_step",
 )
 FOLDER = ROOT / "benchmarks"
 

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from understudy.learn.sac import Config as LearnerConfig
 from understudy.online.base import Setting
 from understudy.online.maxent_irl import paid_by
 from understudy.online.practice import Practice
 
-__all__ = ["Config", "build"]
+__all__ = ["LEARNER", "Config", "build"]
+
+EXAMPLE = "--task pendulum"
+# Tasks' own rewards may sum to hundreds, to which the last layer behind a norm climbs only slowly.
+LEARNER = LearnerConfig(critic="plain")
 
 
 @dataclass(frozen=True)
