@@ -53,6 +53,7 @@ class Recipe:
     sac: SACConfig
 
 
+FRESH_LEARNER = SACConfig(temperature=None, first_temperature=0.1)  # the library's own, but for where α starts
 LEARNER = SACConfig(temperature=0.01, hidden=(64, 64), learning_rate=1e-3)
 IRL = Config(reward_rate=1e-3, reward_every=2, reward_batch=512)
 RECIPES: Mapping[str, Recipe] = {
@@ -66,10 +67,10 @@ RECIPES: Mapping[str, Recipe] = {
     ),
     "reacher": Recipe(
         demonstrations=20,
-        steps=12_000,
-        again=12_000,
+        steps=15_000,
+        again=10_000,
         reward=RewardConfig("state-action"),
-        irl=replace(IRL, reward_slope=1.0, recent=20, reward_fall=12_000),
+        irl=replace(IRL, reward_slope=2.0, recent=20, reward_fall=15_000),
         sac=replace(LEARNER, discount=0.9),
     ),
 }
@@ -107,9 +108,10 @@ def inverse(which: Task, recipe: Recipe, seed: int) -> tuple[dict[str, Any], Age
 
 def again(which: Task, recipe: Recipe, reward: RewardNet, seen: Dataset, seed: int) -> dict[str, Any]:
     """A new policy that knows nothing but the reward."""
-    agent = actor(which.action, seen, hidden=recipe.sac.hidden, seed=seed)
+    learner = replace(FRESH_LEARNER, discount=recipe.sac.discount, seed=seed)
+    agent = actor(which.action, seen, hidden=learner.hidden, seed=seed)
     reward.check_units(agent)
-    sac = SAC(agent, replace(recipe.sac, seed=seed))
+    sac = SAC(agent, learner)
     start, pay = transitions(agent, uniform(which, START, seed)), paid_by(reward, recipe.sac.discount)
     practice = Practice(which.make, sac, seed=seed, start=start, reward=pay)
     began = time.process_time()

@@ -109,9 +109,17 @@ def test_drawn_rows_estimate_the_same_expectation() -> None:
     assert float(weight.sum()) == pytest.approx(float(occupancy.weight.sum()), rel=1e-5)
 
 
-def test_one_step_of_the_reward_has_the_gradient_of_both_sides(demos: Dataset) -> None:
-    """E_demo[∂r] - E_π[∂r], from the rows of the policy's last whole episodes and no others."""
-    config = Config(recent=2, reward_batch=10_000, reward_every=10_000, reward_slope=0.0, reward_memory=None)
+@pytest.mark.parametrize("past", [0.0, 0.4])
+def test_one_step_of_the_reward_has_the_gradient_of_both_sides(demos: Dataset, past: float) -> None:
+    """E_demo[∂r] - E_π[∂r], from the rows of the policy's last whole episodes, and a share of all others."""
+    config = Config(
+        recent=2,
+        reward_batch=10_000,
+        reward_every=10_000,
+        reward_slope=0.0,
+        reward_past=past,
+        reward_memory=None,
+    )
     irl = learner(demos, config, "transition")
     while len(irl.practice.finished) < 3 or len(irl.practice.replay) == irl.practice.finished[-1].step:
         irl.step()
@@ -124,11 +132,17 @@ def test_one_step_of_the_reward_has_the_gradient_of_both_sides(demos: Dataset) -
         Occupancy.of(lengths, ended, 0.9),
         Occupancy.of([len(e) for e in demos], [e.terminated for e in demos], 0.9),
     )
-    want = expected(irl.reward, lived, policy.weight, policy.after) - expected(
-        irl.reward, transitions(irl.agent, demos), expert.weight, expert.after
-    )
+    its = expected(irl.reward, lived, policy.weight, policy.after)
+    his = expected(irl.reward, transitions(irl.agent, demos), expert.weight, expert.after)
+    draws = torch.Generator()
+    draws.set_state(irl._draws.get_state())
+    before = irl.reward(irl.practice.replay.sample(10_000, draws)).mean() * policy.weight.sum()
+    want = its - his
     parameters = list(irl.reward.parameters())
-    gradient = torch.cat([g.flatten() for g in torch.autograd.grad(want, parameters)])
+    mixed = (1 - past) * its + past * before - his
+    gradient = torch.cat(
+        [g.flatten() for g in torch.autograd.grad(mixed, parameters, materialize_grads=True)]
+    )
     told = irl._learn()
     assert told["loss"] == pytest.approx(float(want.detach()), rel=1e-5)
     assert told["reward_gradient"] == pytest.approx(float(gradient.norm()), rel=1e-5)
@@ -173,9 +187,13 @@ def test_rewards_in_the_replay_are_those_of_the_moment(demos: Dataset) -> None:
     assert torch.allclose(pay(batch), before + 1.0, atol=1e-5)
 
 
-@pytest.mark.parametrize("slope", [0.0, 0.1])
-def test_a_resumed_run_is_the_same_to_the_bit(demos: Dataset, slope: float, tmp_path: Path) -> None:
-    config = Config(reward_slope=slope, recent=2, reward_batch=5, reward_fall=60, reward_memory=0.9)
+@pytest.mark.parametrize(("slope", "past"), [(0.0, 0.0), (0.1, 0.5)])
+def test_a_resumed_run_is_the_same_to_the_bit(
+    demos: Dataset, slope: float, past: float, tmp_path: Path
+) -> None:
+    config = Config(
+        reward_slope=slope, reward_past=past, recent=2, reward_batch=5, reward_fall=60, reward_memory=0.9
+    )
     straight = learner(demos, config)
     for _ in range(60):
         told = straight.step()

@@ -38,9 +38,9 @@ class Config:
         target_entropy: in nats, of the action in (-1, 1)^A; None is -A. Of a tuned temperature only.
         entropy_in_target: whether the critics count the entropy of later steps as reward. Without it they
             value rewards alone, and the actor alone is paid for being random.
-        critic: "plain", "layernorm" or "crossq"; see `critics.Critics`. Behind a layer norm values of hundreds
-            take thousands of updates to reach; where rewards are small, as learned ones are, it is the
-            steadier one.
+        critic: "plain", "layernorm" or "crossq"; see `critics.Critics`. Behind a layer norm, values of
+            hundreds take thousands of updates to reach; where rewards are small, as learned ones are, it is
+            the steadier one.
         hidden: widths of the critics' layers.
         learning_rate: Adam's, of critics, actor and temperature.
         polyak: by which share targets follow the critics in each update; CrossQ has no targets.

@@ -79,6 +79,10 @@ class Config:
     reward_slope: float = 1.0
     """λ of λ E|∂r/∂x|², on random points between demonstrations and policy: how steep a reward is likely to
     be, and so its scale. 0 for linear rewards, whose scale the temperature alone should set."""
+    reward_past: float = 0.0
+    """In [0, 1): this share of the policy's side comes from all it ever did, the random start included. Then
+    the reward says less exactly what the last policy does, and goes on to say that what was given up was
+    worse: without it a network forgets, and a policy that starts anew may be lost where nobody goes now."""
     reward_memory: float | None = 0.999
     """None, or in (0, 1): the reward to keep is a moving average of the weights over gradient steps."""
 
@@ -91,6 +95,7 @@ class Config:
             "reward_fall": self.reward_fall is None or self.reward_fall >= 1,
             "reward_prior": 0 <= self.reward_prior < float("inf"),
             "reward_slope": 0 <= self.reward_slope < float("inf"),
+            "reward_past": 0 <= self.reward_past < 1,
             "reward_memory": self.reward_memory is None or 0 < self.reward_memory < 1,
         }
         if broken := [name for name, kept in rules.items() if not kept]:
@@ -183,6 +188,10 @@ class MaxEntIRL:
         expert = expected(reward, demos, demo_weight, self._expert.after)
         policy = expected(reward, lived, weight, self._policy.after)
         loss = policy - expert
+        if past := self.config.reward_past:
+            before = self.practice.replay.sample(self.config.reward_batch, self._draws)
+            elsewhere = float(weight.sum()) * reward.forward(before).mean()
+            loss = loss + past * (elsewhere - policy)
         if self.config.reward_slope:
             loss = loss + self.config.reward_slope * reward.slope(self._between(demos, lived)).mean()
         fall = self.config.reward_fall
