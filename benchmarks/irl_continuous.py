@@ -51,19 +51,28 @@ class Recipe:
     reward: RewardConfig
     irl: Config
     sac: SACConfig
+    fresh: SACConfig  # of the fresh policy
 
 
-FRESH_LEARNER = SACConfig(temperature=None, first_temperature=0.1)  # the library's own, but for where α starts
 LEARNER = SACConfig(temperature=0.01, hidden=(64, 64), learning_rate=1e-3)
 IRL = Config(reward_rate=1e-3, reward_every=2, reward_batch=512)
 RECIPES: Mapping[str, Recipe] = {
     "pendulum": Recipe(
         demonstrations=10,
-        steps=7000,
-        again=7000,
-        reward=RewardConfig("state-action"),
-        irl=replace(IRL, reward_slope=0.3, recent=5, reward_fall=7000),
-        sac=replace(LEARNER, discount=0.97),
+        steps=12_000,
+        again=8000,
+        reward=RewardConfig("state", "quadratic", ()),
+        irl=replace(
+            IRL,
+            reward_rate=2e-3,
+            reward_every=1,
+            reward_slope=0.0,
+            reward_prior=0.05,
+            recent=10,
+            reward_fall=12_000,
+        ),
+        sac=replace(LEARNER, discount=0.97, temperature=0.1),
+        fresh=replace(LEARNER, discount=0.97, temperature=0.1),
     ),
     "reacher": Recipe(
         demonstrations=20,
@@ -72,6 +81,7 @@ RECIPES: Mapping[str, Recipe] = {
         reward=RewardConfig("state-action"),
         irl=replace(IRL, reward_slope=2.0, recent=20, reward_fall=15_000),
         sac=replace(LEARNER, discount=0.9),
+        fresh=SACConfig(discount=0.9, first_temperature=0.1),
     ),
 }
 
@@ -108,7 +118,7 @@ def inverse(which: Task, recipe: Recipe, seed: int) -> tuple[dict[str, Any], Age
 
 def again(which: Task, recipe: Recipe, reward: RewardNet, seen: Dataset, seed: int) -> dict[str, Any]:
     """A new policy that knows nothing but the reward."""
-    learner = replace(FRESH_LEARNER, discount=recipe.sac.discount, seed=seed)
+    learner = replace(recipe.fresh, seed=seed)
     agent = actor(which.action, seen, hidden=learner.hidden, seed=seed)
     reward.check_units(agent)
     sac = SAC(agent, learner)

@@ -181,7 +181,7 @@ def peaked(irl: GuidedCost) -> None:
 
 
 def test_below_a_tenth_it_stops_and_says_why() -> None:
-    irl = once(patience=2)
+    irl = once(improvements=2)
     peaked(irl)
     before = deepcopy(irl.reward.state_dict())
     with pytest.raises(
@@ -194,7 +194,7 @@ def test_below_a_tenth_it_stops_and_says_why() -> None:
 
 def test_below_a_tenth_the_sampler_is_improved_first() -> None:
     """The sampler begins far away; it comes closer before the reward moves at all."""
-    irl = once(demos=4, episodes=100, patience=60)
+    irl = once(demos=4, episodes=100, improvements=60)
     with torch.no_grad():  # the model: a ~ N(1/3, 1/30²), so x ~ N(1.2, 0.05²); the sampler: the whole box
         irl.reward.out.weight.copy_(torch.tensor([[0.0, 300.0, 0.0, 0.0, -450.0]]))
     told = irl.step()
@@ -292,7 +292,7 @@ def test_two_hundred_steps_are_too_many_for_weights_and_it_says_so() -> None:
     pendulum = task("pendulum")
     data = demonstrate(pendulum, range(20))
     setting = Setting(pendulum, data, Practising(uniform=50), LEARNER, LINEAR)
-    irl = build(setting, Config(sampler="refit", episodes=5, sampler_steps=2, patience=2))
+    irl = build(setting, Config(sampler="refit", episodes=5, sampler_steps=2, improvements=2))
 
     def rounds() -> None:
         for _ in range(3):

@@ -11,6 +11,8 @@ import pytest
 
 from understudy import cli
 from understudy.agent import load
+from understudy.envs import task
+from understudy.rewards import load_reward
 from understudy.runs import open_run
 
 TINY = ("--hidden", "16", "--batch", "8", "--uniform", "30", "--validation-episodes", "2")
@@ -105,3 +107,33 @@ def test_what_cannot_be_is_refused_in_a_line(tmp_path: Path, capsys: pytest.Capt
         with pytest.raises(SystemExit):
             cli.main(["train", "sac", "--task", "reacher", *out, *more])
         assert more[0].strip("-") in capsys.readouterr().err
+
+
+def test_a_reward_is_learned_and_handed_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data, irl, again = (str(tmp_path / name) for name in ("demos", "irl", "again"))
+    run(capsys, "record", "reacher", "--episodes", "2", "--out", data, "--workers", "1")
+    budget = ("--steps", "120", "--validate-every", "60", *TINY)
+    told = run(capsys, "train", "maxent-irl", "--data", data, "--out", irl, "--reward-hidden", "8", *budget)
+    assert told["task"] == "reacher"
+    assert {"reward_expert", "reward_policy", "loss", "validation"} <= told.keys()
+    reward = load_reward(told["reward_folder"])
+    seen = {k: np.zeros(shape) for k, shape in task("reacher").obs.items()}
+    assert np.isfinite(reward.values(seen, np.zeros(2))).all()
+    fresh = run(capsys, "train", "sac", "--task", "reacher", "--reward", irl, "--out", again, *budget)
+    assert fresh["reward_folder"] is None
+    reward.check_units(load(Path(again) / "agent"))
+    found = run(capsys, "evaluate", irl, "--episodes", "2", "--workers", "1")
+    assert {"policy", "expert", "replay"} <= found["policies"].keys()
+    words = ("train", "sac", "--task", "pendulum", "--reward", irl, "--out", str(tmp_path / "x"))
+    assert "the reward reads" in run(capsys, *words, status=2)
+
+
+def test_what_a_method_cannot_do_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data, out = str(tmp_path / "demos"), ("--out", str(tmp_path / "run"))
+    run(capsys, "record", "reacher", "--episodes", "2", "--out", data, "--workers", "1")
+    for words, said in (
+        (("maxent-irl", "--task", "reacher"), "learns from demonstrations"),
+        (("maxent-irl", "--data", data, "--task", "pendulum"), "recorded on reacher"),
+        (("guided-cost", "--task", "reacher"), "learns from demonstrations"),
+    ):
+        assert said in run(capsys, "train", *words, *out, *TINY, status=2)

@@ -68,8 +68,8 @@ class Config:
     """None, or in (0, 1): the reward to keep is a moving average of the weights over gradient steps."""
     least_effective: float = 0.1
     """The share of the samples that must be effective for a gradient step."""
-    patience: int = 10
-    """Improvements of the sampler tried in one round before the training stops."""
+    improvements: int = 10
+    """Of the sampler, tried in one round before the training stops."""
     sampler: Literal["practise", "refit"] = "practise"
     """What `build` lets drive: soft actor-critic at temperature 1 on the reward as it is, or a density fitted
     to the weighted samples, which suits one decision an episode."""
@@ -86,7 +86,7 @@ class Config:
             "reward_prior": 0 <= self.reward_prior < float("inf"),
             "reward_memory": self.reward_memory is None or 0 < self.reward_memory < 1,
             "least_effective": 0 < self.least_effective < 1,
-            "patience": self.patience >= 0,
+            "improvements": self.improvements >= 0,
             "sampler": self.sampler in ("practise", "refit"),
             "sampler_steps": self.sampler_steps >= 1,
         }
@@ -157,7 +157,7 @@ class GuidedCost:
         self._draw()
         told, refreshes = {}, 0
         while self._effective(self._log_weights()) < self.config.least_effective:
-            if refreshes == self.config.patience:
+            if refreshes == self.config.improvements:
                 raise WeightCollapse(self._complaint())
             told = self._improve()
             self._draw()
@@ -239,7 +239,7 @@ class GuidedCost:
     def _complaint(self) -> str:
         share = self._effective(self._log_weights())
         return (
-            f"{share:.1%} of {self._logs.shape[1]} samples are effective after {self.config.patience} "
+            f"{share:.1%} of {self._logs.shape[1]} samples are effective after {self.config.improvements} "
             f"improvements of the sampler, and {self.config.least_effective:.0%} are needed: take shorter "
             "episodes, a bounded or slower reward, or online.maxent_irl, which needs no weights"
         )

@@ -51,9 +51,9 @@ from understudy.rewards import RewardConfig, RewardNet
 
 __all__ = ["LEARNER", "READING", "STEPS", "Config", "MaxEntIRL", "build", "paid_by"]
 
-LEARNER = SACConfig(discount=0.97, temperature=0.01, hidden=(64, 64), learning_rate=1e-3)
+LEARNER = SACConfig(discount=0.97, temperature=0.02, hidden=(64, 64), learning_rate=1e-3)
 READING = RewardConfig("state-action")
-STEPS = 8000  # of the environment
+STEPS = 12_000  # of the environment
 # The share of the expert's mean reward that is taken off in each step of the reward. That mean says nothing,
 # but a critic that begins at zero would first have to climb to it, times 1 / (1 - γ).
 _CENTRING = 0.01
@@ -76,7 +76,7 @@ class Config:
     """Steps of the environment over which the rate falls to zero along half a cosine; None keeps it."""
     reward_prior: float = 0.0
     """λ of λ/2 |θ|² on the reward's weights: a Gaussian prior of variance 1/λ."""
-    reward_slope: float = 1.0
+    reward_slope: float = 2.0
     """λ of λ E|∂r/∂x|², on random points between demonstrations and policy: how steep a reward is likely to
     be, and so its scale. 0 for linear rewards, whose scale the temperature alone should set."""
     reward_past: float = 0.0
