@@ -5,7 +5,6 @@ Shapes: B batch, O width of an encoded observation, A action width, F input feat
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import asdict, dataclass
@@ -25,7 +24,7 @@ from understudy.episode import Array
 from understudy.heads.base import readout
 from understudy.nets import MLP
 from understudy.nets.mlp import vector_widths
-from understudy.serial import CorruptFile, parse, read_json, read_tree, write_json, write_tree
+from understudy.serial import of_version, parse, read_described, write_described
 
 __all__ = ["RewardConfig", "RewardNet", "Steps", "load_reward"]
 
@@ -275,10 +274,8 @@ class RewardNet(nn.Module):
 
     def save(self, folder: str | Path) -> None:
         """Writes reward.json and reward.safetensors; `load_reward` is the way back."""
-        weights = Path(folder) / WEIGHTS
-        write_tree(weights, self.state_dict())
-        digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-        write_json(Path(folder) / DESCRIPTION, {**self.description, "sha256": digest})
+        folder = Path(folder)
+        write_described(folder / DESCRIPTION, folder / WEIGHTS, self.description, self.state_dict())
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Takes over the tensors of an equal reward's `state_dict`, in place.
@@ -302,24 +299,11 @@ def load_reward(folder: str | Path) -> RewardNet:
         CorruptFile: a ValueError, when a file is damaged, the two do not belong together, or they hold what
             this version does not understand.
     """
-    folder = Path(folder)
-    description = read_json(folder / DESCRIPTION)
-    digest = description.pop("sha256", None)
-    state = read_tree(folder / WEIGHTS)
-    if digest != hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest():
-        raise CorruptFile(f"{folder / WEIGHTS} is not the file that {DESCRIPTION} was written with")
-    try:
-        return _from_description(description, state)
-    except ValueError as error:
-        raise CorruptFile(f"{folder / DESCRIPTION}: {error}") from None
+    return read_described(Path(folder) / DESCRIPTION, Path(folder) / WEIGHTS, _from_description)
 
 
 def _from_description(description: Mapping[str, Any], state: Mapping[str, Any]) -> RewardNet:
-    d = dict(description)
-    if (said := (d.pop("format", None), d.pop("version", None))) != (FORMAT, VERSION):
-        raise ValueError(
-            f"format is {said[0]!r}, version {said[1]!r}; this reads {FORMAT!r}, version {VERSION}"
-        )
+    d = of_version(dict(description), FORMAT, VERSION)
     if d.keys() != (names := {"obs", "action", "reward"}) or not isinstance(d["obs"], dict):
         raise ValueError(f"the description has {sorted(d)}; it must have {sorted(names)}")
     obs = {k: parse(Columns, v, f"obs.{k}") for k, v in d["obs"].items()}

@@ -6,12 +6,13 @@ under their path ("optimiser/first"); everything else is JSON in the header.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import MISSING, asdict, fields, is_dataclass
 from pathlib import Path
@@ -24,10 +25,13 @@ from torch import Tensor
 __all__ = [
     "CorruptFile",
     "from_spec",
+    "of_version",
     "parse",
+    "read_described",
     "read_json",
     "read_tree",
     "spec",
+    "write_described",
     "write_json",
     "write_tree",
 ]
@@ -248,3 +252,44 @@ def _checked(hint: Any, value: Any, what: str) -> Any:
             f"{what} is {value!r}; it must be {getattr(hint, '__name__', hint) if origin is None else hint}"
         )
     return value
+
+
+def write_described(description: Path, weights: Path, value: Mapping[str, Any], state: Any) -> None:
+    """Writes tensors, and a description that says which file of tensors it belongs to."""
+    write_tree(weights, state)
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    write_json(description, {**value, "sha256": digest})
+
+
+def read_described(
+    description: Path, weights: Path, build: Callable[[dict[str, Any], Mapping[str, Any]], _T]
+) -> _T:
+    """What `build` makes of a description and its tensors, as `write_described` wrote them.
+
+    Raises:
+        FileNotFoundError: when one of the two files is missing.
+        CorruptFile: when a file is damaged, the two do not belong together, or `build` raises a ValueError.
+    """
+    value = read_json(description)
+    digest = value.pop("sha256", None)
+    state = read_tree(weights)
+    if digest != hashlib.sha256(weights.read_bytes()).hexdigest():
+        raise CorruptFile(f"{weights} is not the file that {description.name} was written with")
+    try:
+        return build(value, state)
+    except ValueError as error:
+        raise CorruptFile(f"{description}: {error}") from None
+
+
+def of_version(value: dict[str, Any], form: str, version: int) -> dict[str, Any]:
+    """A description less its format and version.
+
+    Raises:
+        ValueError: when these are others.
+    """
+    d = dict(value)
+    if (said := (d.pop("format", None), d.pop("version", None))) != (form, version):
+        raise ValueError(
+            f"format is {said[0]!r}, version {said[1]!r}; this reads {form!r}, version {version}"
+        )
+    return d

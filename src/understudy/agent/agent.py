@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -21,7 +20,7 @@ from understudy.agent.single import Single
 from understudy.agent.single_ensemble import SingleEnsemble, quick
 from understudy.dataset import Dataset, Windows
 from understudy.episode import Array
-from understudy.serial import spec, write_json, write_tree
+from understudy.serial import spec, write_described
 
 __all__ = ["Agent"]
 
@@ -296,10 +295,8 @@ class Agent(nn.Module):
 
     def save(self, folder: str | Path) -> None:
         """Writes agent.json and weights.safetensors, each whole or not at all; `load` is the way back."""
-        weights = Path(folder) / WEIGHTS
-        write_tree(weights, self.state_dict())
-        digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-        write_json(Path(folder) / DESCRIPTION, {**self.description, "sha256": digest})
+        folder = Path(folder)
+        write_described(folder / DESCRIPTION, folder / WEIGHTS, self.description, self.state_dict())
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Takes over the tensors of an equal agent's `state_dict`, in place.

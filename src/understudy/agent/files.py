@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from understudy.actions import ChunkFrame
 from understudy.agent.agent import DESCRIPTION, FORMAT, VERSION, WEIGHTS, Agent, check_state
 from understudy.agent.normalize import Columns, Normalizer
 from understudy.episode import Array
-from understudy.serial import CorruptFile, from_spec, parse, read_json, read_tree
+from understudy.serial import from_spec, of_version, parse, read_described
 
 __all__ = ["load"]
 
@@ -27,16 +26,7 @@ def load(folder: str | Path) -> Agent:
         CorruptFile: a ValueError, when a file is damaged, the two do not belong together, or they hold
             what this version does not understand.
     """
-    folder = Path(folder)
-    description = read_json(folder / DESCRIPTION)
-    digest = description.pop("sha256", None)
-    state = read_tree(folder / WEIGHTS)
-    if digest != hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest():
-        raise CorruptFile(f"{folder / WEIGHTS} is not the file that {DESCRIPTION} was written with")
-    try:
-        return from_description(description, state)
-    except ValueError as error:
-        raise CorruptFile(f"{folder / DESCRIPTION}: {error}") from None
+    return read_described(Path(folder) / DESCRIPTION, Path(folder) / WEIGHTS, from_description)
 
 
 def rebuilt(description: Mapping[str, Any], state: Mapping[str, Array]) -> Agent:
@@ -50,11 +40,7 @@ def from_description(description: Mapping[str, Any], state: Mapping[str, Any]) -
     Raises:
         ValueError: naming what is wrong.
     """
-    d = dict(description)
-    if (said := (d.pop("format", None), d.pop("version", None))) != (FORMAT, VERSION):
-        raise ValueError(
-            f"format is {said[0]!r}, version {said[1]!r}; this reads {FORMAT!r}, version {VERSION}"
-        )
+    d = of_version(dict(description), FORMAT, VERSION)
     names = {"history", "horizon", "obs", "action", "trunk", "head", "bounded"}
     frame = None if "frame" not in d else ChunkFrame.parse(d.pop("frame"))
     if d.keys() != names:
