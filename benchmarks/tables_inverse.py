@@ -13,8 +13,8 @@ __all__ = ["continuous", "coverage", "objectworld", "sac_returns", "sac_step", "
 
 METHODS = {
     "deep": "deep MaxEnt",
-    "linear_discrete": "linear MaxEnt, 64 distances as indicators",
-    "linear": "linear MaxEnt, four distances",
+    "linear_discrete": "linear MaxEnt, thresholds of distances",
+    "linear": "linear MaxEnt, distances",
     "cloning_features": "cloning, network on the features",
     "cloning_table": "cloning, table",
 }
