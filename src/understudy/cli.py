@@ -400,31 +400,37 @@ def _fields(verb: _Verb) -> dict[str, Any]:
     return {k: v for k, v in vars(verb).items() if k != "json"}
 
 
+def _modules(package: Any, *wanted: str) -> list[str]:
+    """The modules of a package that have all these names: a new one is found without being registered."""
+    names = [m.name for m in pkgutil.iter_modules(package.__path__)]
+    modules = {n: import_module(f"{package.__name__}.{n}") for n in names}
+    return [n for n, m in modules.items() if all(hasattr(m, w) for w in wanted)]
+
+
 def _algorithms() -> list[str]:
-    """The modules of `learn` with a Config and a Learner: a new one is found without being registered."""
+    """The modules of `learn` with a Config and a Learner."""
     from understudy import learn
 
-    names = [m.name for m in pkgutil.iter_modules(learn.__path__)]
-    modules = {n: import_module(f"understudy.learn.{n}") for n in names}
-    return [n for n, m in modules.items() if hasattr(m, "Config") and hasattr(m, "Learner")]
+    return _modules(learn, "Config", "Learner")
 
 
 def _methods() -> list[str]:
-    """The modules of `interactive` with a Config and a Method, as words: found without being registered."""
+    """The modules of `interactive` with a Config and a Method, as words."""
     from understudy import interactive
 
-    names = [m.name for m in pkgutil.iter_modules(interactive.__path__)]
-    modules = {n: import_module(f"understudy.interactive.{n}") for n in names}
-    return [n.replace("_", "-") for n, m in modules.items() if hasattr(m, "Config") and hasattr(m, "Method")]
+    return [n.replace("_", "-") for n in _modules(interactive, "Config", "Method")]
 
 
 def _acting() -> list[str]:
-    """The modules of `online` with a Config and `build`, as words: found without being registered."""
+    """The modules of `online` with a Config and `build`, as words."""
     from understudy import online
 
-    names = [m.name for m in pkgutil.iter_modules(online.__path__)]
-    modules = {n: import_module(f"understudy.online.{n}") for n in names}
-    return [n.replace("_", "-") for n, m in modules.items() if hasattr(m, "Config") and hasattr(m, "build")]
+    return [n.replace("_", "-") for n in _modules(online, "Config", "build")]
+
+
+def _said(kind: Any, words: str) -> Any:
+    """A flag of that kind, and what `--help` says of it."""
+    return Annotated[kind, tyro.conf.arg(help=words)]
 
 
 def _practise(name: str) -> type[_Verb]:
@@ -438,20 +444,17 @@ def _practise(name: str) -> type[_Verb]:
     def run(self: Any) -> Result:
         return practise_run(algorithm=algorithm, console=self.console(), **_fields(self))
 
-    def said(kind: Any, words: str) -> Any:
-        return Annotated[kind, tyro.conf.arg(help=words)]
-
     fields: list[Any] = [
-        ("out", said(Path, "The run's folder to write.")),
-        ("task", said(str | None, "The task; by default the one that the data names."), None),
-        ("data", said(Path | None, "Demonstrations, for methods that learn from them."), None),
-        ("reward", said(Path | None, "A run whose learned reward takes the place of the task's own."), None),
+        ("out", _said(Path, "The run's folder to write.")),
+        ("task", _said(str | None, "The task; by default the one that the data names."), None),
+        ("data", _said(Path | None, "Demonstrations, for methods that learn from them."), None),
+        ("reward", _said(Path | None, "A run whose learned reward takes the place of the task's own."), None),
         ("method", type(method), method),
         ("plan", type(plan), plan),
         ("learner", type(learner), learner),
         ("reading", type(reading), reading),
         ("budget", type(budget), budget),
-        ("resume", said(bool, "Go on where the run was interrupted."), False),
+        ("resume", _said(bool, "Go on where the run was interrupted."), False),
     ]
     made = make_dataclass(
         "Practise", fields, bases=(_Verb,), namespace={"run": run}, frozen=True, kw_only=True
@@ -477,22 +480,19 @@ def _teach(name: str) -> type[_Verb]:
     def run(self: Any) -> Result:
         return teach_run(algorithm=algorithm, console=self.console(), **_fields(self))
 
-    def said(kind: Any, words: str) -> Any:
-        return Annotated[kind, tyro.conf.arg(help=words)]
-
     fields: list[Any] = [
-        ("out", said(Path, "The run's folder to write.")),
-        ("task", said(str | None, "The task; by default the one that the data names."), None),
-        ("data", said(Path | None, "Demonstrations to start from."), None),
-        ("expert", said(str, f"Who stands by: {HELP}."), "task"),
+        ("out", _said(Path, "The run's folder to write.")),
+        ("task", _said(str | None, "The task; by default the one that the data names."), None),
+        ("data", _said(Path | None, "Demonstrations to start from."), None),
+        ("expert", _said(str, f"Who stands by: {HELP}."), "task"),
         ("method", module.Config, module.Config()),
         ("plan", Rounds, Rounds()),
         ("config", bc.Config, bc.Config()),
         ("network", Network, Network()),
-        ("steps", said(int | None, "Gradient steps of each training; 5000 unless given."), None),
-        ("schedule", said(Literal["cosine", "constant"], "Of the learning rate."), "cosine"),
-        ("workers", said(int, "Processes for simulation; the result is the same for any number."), 2),
-        ("resume", said(bool, "Go on where the run was interrupted."), False),
+        ("steps", _said(int | None, "Gradient steps of each training; 5000 unless given."), None),
+        ("schedule", _said(Literal["cosine", "constant"], "Of the learning rate."), "cosine"),
+        ("workers", _said(int, "Processes for simulation; the result is the same for any number."), 2),
+        ("resume", _said(bool, "Go on where the run was interrupted."), False),
     ]  # fmt: skip
     made = make_dataclass("Teach", fields, bases=(_Verb,), namespace={"run": run}, frozen=True, kw_only=True)
     made.__doc__ = (

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from understudy.evaluate.compare import Difference, compare
-from understudy.evaluate.measure import FIRST_SEED, evaluate, fresh_seeds
+from understudy.evaluate.measure import FIRST_SEED, VALIDATION_SEED, evaluate, fresh_seeds
 from understudy.evaluate.outcome import Outcome
 from understudy.evaluate.report import Report
 from understudy.numerics import Estimate, Tracking
 
 __all__ = [
     "FIRST_SEED",
+    "VALIDATION_SEED",
     "Difference",
     "Estimate",
     "Outcome",

@@ -24,9 +24,10 @@ from understudy.rollout import Workers, name_of, rollouts
 if TYPE_CHECKING:
     from understudy.envs import View
 
-__all__ = ["FIRST_SEED", "alike", "evaluate", "fresh_seeds"]
+__all__ = ["FIRST_SEED", "VALIDATION_SEED", "alike", "evaluate", "fresh_seeds"]
 
 FIRST_SEED = 1_000_000  # of every evaluation; demonstrations are recorded from 0 upwards
+VALIDATION_SEED = 2_000_000  # of what is looked at while learning
 
 
 def fresh_seeds(n: int, avoid: Iterable[Episode] = (), start: int = FIRST_SEED) -> tuple[int, ...]:

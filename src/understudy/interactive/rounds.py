@@ -22,7 +22,7 @@ from understudy.baselines import ZeroPolicy
 from understudy.dataset import Dataset
 from understudy.envs import Task
 from understudy.episode import Episode
-from understudy.evaluate import evaluate, fresh_seeds
+from understudy.evaluate import VALIDATION_SEED, evaluate, fresh_seeds
 from understudy.interactive.base import Interactive, State
 from understudy.interactive.folder import Folder
 from understudy.learn import bc
@@ -35,7 +35,7 @@ from understudy.train import Budget, Outcome, train
 
 __all__ = ["FIRST_SEED", "VALIDATION_SEED", "Rounds", "Taught", "teach"]
 
-FIRST_SEED, VALIDATION_SEED = 10_000_000, 2_000_000
+FIRST_SEED = 10_000_000
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,8 @@
-"""What every method that learns by acting is given, and what it gives back."""
+"""What every method that learns by acting is given, and what it gives back.
+
+A method is a module of this package with a frozen `Config` and `build(setting, config) -> Learner`; the
+command line finds it. One step of its learner is one of the environment, unless the method says otherwise.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +10,13 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-import torch
-
 from understudy.agent import Agent
 from understudy.dataset import Dataset
 from understudy.envs import Task
-from understudy.heads import Gaussian
-from understudy.learn import Learner
 from understudy.learn.replay import Transitions
 from understudy.learn.sac import SAC
 from understudy.learn.sac import Config as SACConfig
-from understudy.nets import MLP
-from understudy.online.start import actor, transitions, uniform
+from understudy.online.start import actor, tanh_gaussian, transitions, uniform
 from understudy.rewards import RewardConfig, RewardNet
 
 __all__ = ["Practising", "Rewarding", "Setting"]
@@ -52,14 +51,6 @@ class Rewarding(Protocol):
     @property
     def reward(self) -> RewardNet:
         """The reward to keep."""
-        ...
-
-
-class Method(Protocol):
-    """A module of this package with a Config: how its learner is made."""
-
-    def build(self, setting: Setting, config: object) -> Learner:
-        """The learner; `train` drives it, and one step is one of the environment unless it says otherwise."""
         ...
 
 
@@ -122,15 +113,5 @@ def in_units_of(reward: RewardNet, task: Task, hidden: tuple[int, ...], seed: in
             f"the reward reads {known} and {reward.actions} actions; {task.name} has {dict(task.obs)} and "
             f"{task.action.width}"
         )
-    bounds = (task.action.low, task.action.high)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return Agent(
-            deepcopy(reward.obs_normalizers),
-            deepcopy(reward.action_normalizer),
-            MLP(hidden),
-            Gaussian(std="state", squash=True),
-            1,
-            1,
-            bounds,
-        )
+    obs, action = deepcopy(reward.obs_normalizers), deepcopy(reward.action_normalizer)
+    return tanh_gaussian(obs, action, task.action, hidden, seed)

@@ -15,7 +15,7 @@ from understudy import formats
 from understudy.dataset import Dataset
 from understudy.envs import Task
 from understudy.envs import task as find_task
-from understudy.evaluate import fresh_seeds
+from understudy.evaluate import VALIDATION_SEED, fresh_seeds
 from understudy.learn import sac
 from understudy.online.base import Practising, Rewarding, Setting
 from understudy.online.practice import shortfall
@@ -24,10 +24,9 @@ from understudy.runs import Network, about, describe_run, nothing_else_asked, op
 from understudy.serial import parse, write_json
 from understudy.train import Budget, Outcome, train
 
-__all__ = ["VALIDATION_SEED", "defaults", "practise_run"]
+__all__ = ["defaults", "practise_run"]
 
 _OWN = "online"  # what run.json calls the part that other runs do not have
-VALIDATION_SEED = 2_000_000  # as of methods that ask an expert; evaluation has others
 _STEPS = 20_000  # of the environment
 
 
@@ -140,7 +139,6 @@ def _description(
     run[_OWN] = {
         "method": asdict(method),
         "plan": asdict(setting.plan),
-        "learner": asdict(setting.sac),
         "reading": asdict(setting.reading),
         "data": None if data is None else os.path.relpath(data, out),
         "reward": None if reward is None else os.path.relpath(reward, out),
@@ -159,7 +157,8 @@ def _task(name: str | None, data: Dataset | None, where: Path | None) -> Task:
 
 def _kept(run: Mapping[str, Any], asked: tuple[Any, ...]) -> tuple[Any, ...]:
     """The settings that a resumed run was begun with."""
-    said = (*(run[_OWN][k] for k in ("method", "plan", "learner", "reading")), run["budget"])
+    own = run[_OWN]
+    said = (own["method"], own["plan"], run["config"], own["reading"], run["budget"])
     names = ("method", "plan", "learner", "reading", "budget")
     return tuple(parse(type(a), s, n) for a, s, n in zip(asked, said, names, strict=True))
 

@@ -98,10 +98,17 @@ def actor(
         obs[key].scale.clamp_(min=_FLOOR)
     low, high = (torch.from_numpy(np.array(b)) for b in (spec.low, spec.high))
     action = Normalizer(Columns((spec.width,), "range"), (low + high) / 2, (high - low) / 2)
-    head, bounds = Gaussian(std="state", squash=True), (spec.low, spec.high)
+    return tanh_gaussian(obs, action, spec, hidden, seed)
+
+
+def tanh_gaussian(
+    obs: dict[str, Normalizer], action: Normalizer, spec: ActionSpec, hidden: tuple[int, ...], seed: int
+) -> Agent:
+    """The agent that `actor` makes, with fresh weights, in units that somebody else has chosen."""
+    head = Gaussian(std="state", squash=True)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Agent(obs, action, MLP(hidden), head, 1, 1, bounds)
+        return Agent(obs, action, MLP(hidden), head, 1, 1, (spec.low, spec.high))
 
 
 def transitions(agent: Agent, data: Dataset) -> Transitions:
