@@ -215,6 +215,22 @@ def _judged(
     return Task(name=name, make=make, film=partial(make, render_mode="rgb_array"), **facts)
 
 
+def _runner(name: str, id: str, summary: str, obs: int, actions: int, fps: int, enough: float) -> Task:
+    """A task of Gymnasium's where the reward is forward speed, and falling ends the episode where it can."""
+    # Ant's 78 outside forces on its bodies are left out: no robot feels them, and they are mostly zero.
+    kwargs = {"include_cfrc_ext_in_observation": False} if name == "ant" else {}
+    return _judged(
+        name, id, partial(ReturnAtLeast, enough), kwargs,
+        summary=summary,
+        horizon=1000,
+        obs={"state": (obs,)},
+        action=ActionSpec.box([-1.0] * actions, [1.0] * actions),
+        success=f"the episode's return is {enough:.0f} or more",
+        view=View("state", (0,), ("height of the torso",), "m"),
+        fps=fps,
+    )  # fmt: skip
+
+
 _TASKS: dict[str, Task] = {
     t.name: t
     for t in (
@@ -293,6 +309,10 @@ _TASKS: dict[str, Task] = {
             FetchPickAndPlace,
             block=True,
         ),
+        _runner("hopper", "Hopper-v5", "hop forward on one leg, without falling", 11, 3, 125, 2500.0),
+        _runner("half-cheetah", "HalfCheetah-v5", "run forward on two legs in the plane", 17, 6, 20, 4800.0),
+        _runner("walker2d", "Walker2d-v5", "walk forward on two legs, without falling", 17, 6, 125, 3000.0),
+        _runner("ant", "Ant-v5", "run forward on four legs, without tipping over", 27, 8, 20, 3000.0),
     )
 }
 

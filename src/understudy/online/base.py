@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from understudy.agent import Agent
 from understudy.dataset import Dataset
@@ -19,7 +19,9 @@ from understudy.learn.sac import Config as SACConfig
 from understudy.online.start import actor, tanh_gaussian, transitions, uniform
 from understudy.rewards import RewardConfig, RewardNet
 
-__all__ = ["Practising", "Rewarding", "Setting"]
+__all__ = ["Collecting", "Practising", "Rewarding", "Setting"]
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -31,17 +33,39 @@ class Practising:
     batch: int = 256
     """Transitions in one update."""
     updates: int = 1
-    """After each step of the environment."""
+    """After each step of the environment, or each n-th one."""
+    every: int = 1
+    """n, steps of the environment from updates to updates. Where simulation is cheap beside an update, 2 and
+    more reach a goal in less time, with more steps."""
     validation_episodes: int = 10
     """Episodes for each validation, on seeds that nothing else uses; "validation" is minus their mean
     return by the environment's own reward."""
 
     def __post_init__(self) -> None:
-        if self.uniform < 1 or self.batch < 1 or self.updates < 1 or self.validation_episodes < 1:
-            raise ValueError(
-                f"uniform {self.uniform}, batch {self.batch}, updates {self.updates} and validation_episodes "
-                f"{self.validation_episodes} must be at least 1"
-            )
+        _positive(self)
+
+
+@dataclass(frozen=True)
+class Collecting:
+    """How environments are lived in by an on-policy method: steps in several, then a lesson from them."""
+
+    uniform: int = 1000
+    """Steps of uniformly random actions that, beside the demonstrations, give the units of observations."""
+    envs: int = 8
+    """Environments side by side, so that one pass of the policy serves them all."""
+    rollout: int = 256
+    """Steps in each of them from lesson to lesson."""
+    validation_episodes: int = 10
+    """Episodes for each validation, on seeds that nothing else uses; "validation" is minus their mean
+    return by the environment's own reward."""
+
+    def __post_init__(self) -> None:
+        _positive(self)
+
+
+def _positive(plan: Practising | Collecting) -> None:
+    if low := [name for name, value in vars(plan).items() if value < 1]:
+        raise ValueError(f"{low[0]} is {getattr(plan, low[0])}; it must be at least 1")
 
 
 @runtime_checkable
@@ -62,17 +86,33 @@ class Setting:
         task: where.
         data: demonstrations; None where there are none.
         plan: how the environment is lived in.
-        sac: of the maximum-entropy learner; its seed is the seed of everything.
+        learner: the settings of what learns; its `seed` is the seed of everything, `hidden` the widths of
+            every layer and `discount` γ.
         reading: how a reward that is learned is built.
         given: a reward in place of the environment's own.
     """
 
     task: Task
     data: Dataset | None
-    plan: Practising
-    sac: SACConfig
+    plan: Practising | Collecting
+    learner: Any
     reading: RewardConfig
     given: RewardNet | None = None
+
+    @property
+    def sac(self) -> SACConfig:
+        """The learner's settings, where it is a soft actor-critic."""
+        return _is(SACConfig, self.learner)
+
+    @property
+    def practising(self) -> Practising:
+        """The plan, where one environment is lived in step by step."""
+        return _is(Practising, self.plan)
+
+    @property
+    def collecting(self) -> Collecting:
+        """The plan, where several environments are lived in side by side."""
+        return _is(Collecting, self.plan)
 
     def demonstrations(self, method: str) -> Dataset:
         """The demonstrations.
@@ -84,21 +124,29 @@ class Setting:
             raise ValueError(f"{method} learns from demonstrations; name them with --data")
         return self.data
 
-    def learner(self) -> tuple[SAC, Transitions]:
-        """A fresh maximum-entropy learner, and the uniformly random steps that it starts from.
+    def actor(self) -> tuple[Agent, Dataset]:
+        """A tanh-Gaussian agent with fresh weights, and the uniformly random steps that it was fitted to.
 
         It sees in the units of the given reward, else of the demonstrations and the random steps together:
         beside an expert's few speeds and distances, a beginner's would be tens of units long.
         """
-        first = uniform(self.task, self.plan.uniform, self.sac.seed)
+        hidden, seed = self.learner.hidden, self.learner.seed
+        first = uniform(self.task, self.plan.uniform, seed)
         if self.given is not None:
-            agent = in_units_of(self.given, self.task, self.sac.hidden, self.sac.seed)
-        else:
-            seen = first if self.data is None else self.data + first
-            agent = actor(
-                self.task.action, seen, hidden=self.sac.hidden, angles=self.task.angles, seed=self.sac.seed
-            )
+            return in_units_of(self.given, self.task, hidden, seed), first
+        seen = first if self.data is None else self.data + first
+        return actor(self.task.action, seen, hidden=hidden, angles=self.task.angles, seed=seed), first
+
+    def soft(self) -> tuple[SAC, Transitions]:
+        """A fresh maximum-entropy learner, and the uniformly random steps that it starts from."""
+        agent, first = self.actor()
         return SAC(agent, self.sac), transitions(agent, first)
+
+
+def _is(kind: type[_T], given: object) -> _T:
+    if not isinstance(given, kind):
+        raise TypeError(f"the setting has a {type(given).__name__}; this method wants a {kind.__qualname__}")
+    return given
 
 
 def in_units_of(reward: RewardNet, task: Task, hidden: tuple[int, ...], seed: int) -> Agent:

@@ -17,7 +17,7 @@ from understudy.envs import Task
 from understudy.envs import task as find_task
 from understudy.evaluate import VALIDATION_SEED, fresh_seeds
 from understudy.learn import sac
-from understudy.online.base import Practising, Rewarding, Setting
+from understudy.online.base import Collecting, Practising, Rewarding, Setting
 from understudy.online.practice import shortfall
 from understudy.rewards import RewardConfig, RewardNet, load_reward
 from understudy.runs import Network, about, describe_run, nothing_else_asked, open_run, save_run, task_of
@@ -30,12 +30,13 @@ _OWN = "online"  # what run.json calls the part that other runs do not have
 _STEPS = 20_000  # of the environment
 
 
-def defaults(algorithm: str) -> tuple[Any, Practising, sac.Config, RewardConfig, Budget]:
+def defaults(algorithm: str) -> tuple[Any, Practising | Collecting, Any, RewardConfig, Budget]:
     """What is done where nothing is said: method, plan, learner, reading and budget, as the method has it."""
     module = import_module(f"understudy.online.{algorithm}")
     learner, steps = getattr(module, "LEARNER", sac.Config()), getattr(module, "STEPS", _STEPS)
     reading = getattr(module, "READING", RewardConfig())
-    return module.Config(), Practising(), learner, reading, Budget(steps=steps, validate_every=1000)
+    plan = getattr(module, "PLAN", Practising())
+    return module.Config(), plan, learner, reading, Budget(steps=steps, validate_every=1000)
 
 
 def practise_run(
@@ -46,8 +47,8 @@ def practise_run(
     data: Path | None,
     reward: Path | None,
     method: Any,
-    plan: Practising,
-    learner: sac.Config,
+    plan: Practising | Collecting,
+    learner: Any,
     reading: RewardConfig,
     budget: Budget,
     resume: bool = False,
@@ -132,9 +133,9 @@ def _description(
     facts: dict[str, Any] = {"episodes": 0, "steps": 0}
     if data is not None and setting.data is not None:
         facts = about(data, out, setting.data, setting.data.fingerprint())
-    network = Network(head="gaussian", std="state", hidden=setting.sac.hidden, activation="relu")
+    network = Network(head="gaussian", std="state", hidden=setting.learner.hidden, activation="relu")
     run = describe_run(
-        setting.task.name, facts, algorithm=algorithm, config=setting.sac, network=network, budget=budget
+        setting.task.name, facts, algorithm=algorithm, config=setting.learner, network=network, budget=budget
     )
     run[_OWN] = {
         "method": asdict(method),

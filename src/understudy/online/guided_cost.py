@@ -287,10 +287,10 @@ def build(setting: Setting, config: Config) -> GuidedCost:
     Raises:
         ValueError: when there are no demonstrations, or the temperature of a sampler that practises is not 1.
     """
-    data, seed, make = setting.demonstrations("guided-cost"), setting.sac.seed, setting.task.make
-    sac, start = setting.learner()
+    data, seed, make = setting.demonstrations("guided-cost"), setting.learner.seed, setting.task.make
+    sac, start = setting.soft()
     reward = RewardNet.of(sac.agent, setting.reading, seed)
-    steps, batch = config.sampler_steps, setting.plan.batch
+    steps, batch = config.sampler_steps, setting.practising.batch
     sampler: Sampler = (
         Refit(sac.agent, steps)
         if config.sampler == "refit"

@@ -122,7 +122,8 @@ class MaxEntIRL:
         seed: of the episodes and of what is drawn.
         start: transitions to begin the replay with, such as uniformly random ones (`uniform`).
         batch: of the learner's updates.
-        updates: of the learner after each step of the environment.
+        updates: of the learner after each step of the environment, or each n-th one.
+        every: n, for `updates`.
 
     Raises:
         ValueError: when the temperature is tuned, or reward and agent differ in units.
@@ -140,6 +141,7 @@ class MaxEntIRL:
         start: Transitions | None = None,
         batch: int = 256,
         updates: int = 1,
+        every: int = 1,
     ) -> None:
         if sac.config.temperature is None:
             raise ValueError("temperature is None, so tuned: the model changes with it; give it a number")
@@ -150,7 +152,7 @@ class MaxEntIRL:
         lengths = [len(e) for e in data]
         self._expert = Occupancy.of(lengths, [e.terminated for e in data], self._discount)
         self.practice = Practice(
-            make_env, sac, seed=seed, start=start, batch=batch, updates=updates,
+            make_env, sac, seed=seed, start=start, batch=batch, updates=updates, every=every,
             reward=paid_by(reward, self._discount),
         )  # fmt: skip
         self._draws = torch.Generator().manual_seed(seed)
@@ -274,10 +276,11 @@ def build(setting: Setting, config: Config) -> MaxEntIRL:
         ValueError: when there are no demonstrations, or the temperature is tuned.
     """
     data = setting.demonstrations("maxent-irl")
-    sac, start = setting.learner()
-    reward = RewardNet.of(sac.agent, setting.reading, setting.sac.seed)
-    plan = setting.plan
+    sac, start = setting.soft()
+    reward = RewardNet.of(sac.agent, setting.reading, setting.learner.seed)
+    plan = setting.practising
     return MaxEntIRL(
         setting.task.make, data, sac, reward, config,
-        seed=setting.sac.seed, start=start, batch=plan.batch, updates=plan.updates,
+        seed=setting.learner.seed, start=start, batch=plan.batch, updates=plan.updates,
+        every=plan.every,
     )  # fmt: skip

@@ -48,7 +48,8 @@ class Practice:
         start: transitions that are in the replay from the beginning.
         capacity: of the replay.
         batch: B, of each update.
-        updates: after each step of the environment.
+        updates: after each step of the environment, or each n-th one.
+        every: n, for `updates`.
         reward: None for the environment's own, or what is asked for the rewards of every batch instead.
 
     Raises:
@@ -65,12 +66,16 @@ class Practice:
         capacity: int = 1_000_000,
         batch: int = 256,
         updates: int = 1,
+        every: int = 1,
         reward: Reward | None = None,
     ) -> None:
-        if batch < 1 or updates < 0 or seed < 0:
-            raise ValueError(f"batch {batch}, updates {updates} or seed {seed} is out of its range")
+        if batch < 1 or updates < 0 or every < 1 or seed < 0:
+            raise ValueError(
+                f"batch {batch}, updates {updates}, every {every} or seed {seed} is out of its range"
+            )
         self.sac, self.replay = sac, Replay(capacity, sac.obs, sac.action)
-        self._batch, self._updates, self._reward, self._seed = batch, updates, reward, seed
+        self._batch, self._updates, self._every = batch, updates, every
+        self._reward, self._seed = reward, seed
         self._env, self._flat = make_env(), Flat(sac.agent)
         if self._env.action.width != sac.action:
             raise ValueError(
@@ -96,8 +101,9 @@ class Practice:
             update told.
         """
         told = self._live()
-        for _ in range(self._updates):
-            told |= self.update()
+        if self.steps % self._every == 0:
+            for _ in range(self._updates):
+                told |= self.update()
         return told
 
     def update(self) -> dict[str, float]:
@@ -146,7 +152,7 @@ class Practice:
             "sac": self.sac.state_dict(),
             "replay": self.replay.state_dict(),
             "draws": self._draws.get_state(),
-            "settings": [self._seed, self._batch, self._updates],
+            "settings": [self._seed, self._batch, self._updates, self._every],
             "steps": self.steps,
             "finished": finished,
             "taken": torch.from_numpy(taken),
@@ -159,10 +165,11 @@ class Practice:
         Raises:
             ValueError: when the state belongs to another practice, or the environment does not repeat itself.
         """
-        settings = [self._seed, self._batch, self._updates]
+        settings = [self._seed, self._batch, self._updates, self._every]
         if state["settings"] != settings:
             raise ValueError(
-                f"the state was saved with seed, batch and updates {state['settings']}, this has {settings}"
+                f"the state was saved with seed, batch, updates and every {state['settings']}, this has "
+                f"{settings}"
             )
         self.sac.load_state_dict(state["sac"])
         self.replay.load_state_dict(state["replay"])
