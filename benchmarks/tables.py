@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cells import REPO, interval, load, ratio
+from tables_adversarial import adversarial, on_policy
 from tables_interactive import (
     compounding,
     dagger_round,
@@ -207,6 +208,7 @@ def speed() -> str:
 
 
 TABLES: dict[str, Callable[[], str]] = {
+    "adversarial": adversarial,
     "augmentation": augmentation,
     "cloning": cloning,
     "compounding": compounding,
@@ -219,6 +221,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "interactive": interactive,
     "measures": measures,
     "objectworld": objectworld,
+    "on_policy": on_policy,
     "permitted": permitted,
     "quality": quality,
     "sac_returns": sac_returns,
@@ -226,7 +229,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "speed": speed,
     "tabular": tabular,
 }
-DOCS = ("actions", "cloning", "data", "interactive", "inverse", "quality", "theory")
+DOCS = ("actions", "adversarial", "cloning", "data", "interactive", "inverse", "quality", "theory")
 FIGURES = (
     (REPO / "docs" / "img" / "interactive.svg", success_curves),
     (REPO / "docs" / "img" / "objectworld.svg", value_curves),

@@ -5,12 +5,17 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from understudy.cli import _acting, main
+
 REPO = Path(__file__).parents[1]
-PAGES = [REPO / "README.md", *sorted((REPO / "docs").glob("*.md"))]
+METHODS = sorted((REPO / "docs" / "methods").glob("*.md"))
+PAGES = [REPO / "README.md", *sorted((REPO / "docs").glob("*.md")), *METHODS]
 
 
 def blocks(page: Path) -> list[str]:
@@ -30,6 +35,25 @@ def test_the_examples_of_a_page_run_one_after_another(page: Path, tmp_path: Path
 def test_links_within_the_repository_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", page.read_text()):
         assert (page.parent / target).exists(), f"{page.name} links to {target}, which is not there"
+
+
+@pytest.mark.parametrize("page", METHODS, ids=lambda p: p.name)
+def test_the_flags_that_a_page_of_a_method_names_are_its_flags(page: Path, capsys: Any) -> None:
+    text = page.read_text()
+    verbs = re.findall(r"understudy train ([\w|-]+)", text)
+    assert verbs, "the page names no command"
+    known = set[str]()
+    for verb in {v for words in verbs for v in words.split("|")} | {f"{page.stem}"} & set(_acting()):
+        with suppress(SystemExit):
+            main(["train", verb, "--help"])
+        known |= set(re.findall(r"--[\w-]+", capsys.readouterr().out))
+    assert set(re.findall(r"--[a-z][\w-]+", text)) <= known | {"--help"}
+
+
+def test_every_method_that_acts_has_a_page() -> None:
+    text = "\n".join(p.read_text() for p in METHODS) + (REPO / "docs" / "inverse.md").read_text()
+    for name in _acting():
+        assert re.search(rf"[`|]{name}[`|]|train {name}\b", text), f"{name} has no page under docs/methods"
 
 
 def test_the_example_of_an_own_robot_learns_its_controller() -> None:

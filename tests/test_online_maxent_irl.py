@@ -251,7 +251,7 @@ def test_it_is_built_for_a_task_and_its_demonstrations() -> None:
     with pytest.raises(ValueError, match="learns from demonstrations"):
         build(replace(setting, data=None), Config())
     with pytest.raises(ValueError, match="temperature is None"):
-        build(replace(setting, sac=replace(LEARNER, temperature=None)), Config())
+        build(replace(setting, learner=replace(LEARNER, temperature=None)), Config())
 
 
 # ── the known answer ─────────────────────────────────────────────────────────────────────────────────────

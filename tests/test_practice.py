@@ -181,7 +181,7 @@ def test_a_resumed_practice_goes_on_to_the_same_bits(steps: int, tmp_path: Path)
     for _ in range(14 - steps):
         second.step()
     assert same(whole.state_dict(), second.state_dict())
-    with pytest.raises(ValueError, match="seed, batch and updates"):
+    with pytest.raises(ValueError, match="seed, batch, updates and every"):
         begun(seed=1).load_state_dict(read_tree(tmp_path / "state"))
 
 

@@ -49,7 +49,7 @@ def steps(n: int, seed: int = 0, ended: bool = False) -> Steps:
 
 EVERY = [
     RewardConfig(reads, features, hidden, bound=bound)
-    for reads in ("state", "state-action", "transition")
+    for reads in ("state", "state-action", "transition", "next-state")
     for features, hidden, bound in (("inputs", (8, 8), 2.0), ("quadratic", (), None))
 ]
 
@@ -97,7 +97,10 @@ def test_what_is_not_read_changes_nothing(agent: Agent, config: RewardConfig) ->
         "action": not torch.equal(first, reward(a._replace(action=b.action))),
         "next": not torch.equal(first, reward(a._replace(next_obs=b.next_obs))),
     }
-    assert moved == {"action": config.reads != "state", "next": config.reads == "transition"}
+    assert moved == {
+        "action": config.reads in ("state-action", "transition"),
+        "next": config.reads in ("transition", "next-state"),
+    }
     assert torch.equal(first, reward(a._replace(reward=b.reward + 1)))
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
-from itertools import pairwise
+from dataclasses import dataclass, replace
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ from torch.nn import functional as F
 from understudy.agent import Agent, Columns, Normalizer, load
 from understudy.heads import Gaussian, GaussianHead
 from understudy.learn.actor import Actor
-from understudy.learn.critics import Critic, Critics
+from understudy.learn.critics import Critic, Critics, Points, Unit
+from understudy.learn.lessons import Facts, Slopes, SoftBellman
 from understudy.learn.perceptrons import Norm, Perceptrons
 from understudy.learn.renorm import Renorm
 from understudy.learn.replay import Replay, Transitions
@@ -82,7 +83,7 @@ def by_the_book(
 
     f = {"relu": torch.relu, "tanh": torch.tanh, "gelu": F.gelu, "silu": F.silu}[activation]
     x = normed(x, 0) if norm == "batch" else x
-    x = x.expand(MEMBERS, *x.shape)
+    x = x.expand(len(layers[0][0]), *x.shape)
     for i, (weight, bias) in enumerate(layers[:-1]):
         x = f(normed(x @ weight.mT, i + 1) + bias[:, None])
     return x @ layers[-1][0].mT + layers[-1][1][:, None]
@@ -152,30 +153,186 @@ def test_the_actors_gradient_is_automatic_differentiations(
         torch.testing.assert_close(f, e, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("critic", ["plain", "layernorm"])
-def test_the_critics_follow_the_bellman_error_and_targets_the_critics(critic: Critic) -> None:
+def points(seed: int = 0, here: bool = False) -> Points:
+    """Eight transitions, two of which end the task."""
+    g = torch.Generator().manual_seed(seed)
+    rows, following, elsewhere = torch.randn(3, 8, 5, generator=g)
+    reward, after, bonus = torch.randn(3, 8, generator=g)
+    scale = 0.9 * torch.tensor([1.0, 0, 1, 1, 0, 1, 1, 1])
+    said = (elsewhere, bonus) if here else (None, None)
+    return Points(rows, following, after, *said, reward, scale)
+
+
+def by_hand(critics: Critics, x: Tensor) -> Tensor:
+    """Q_m of each row, [M, B], in the critics' unit, for automatic differentiation."""
+    layers = list(zip(critics._net.weights, critics._net.biases, strict=True))
+    return critics.unit * by_the_book(x, layers, "relu", critics.norm, (), True)[..., 0]
+
+
+@pytest.mark.parametrize(
+    ("critic", "members", "unit"), [("plain", 2, 1.0), ("layernorm", 2, 1.0), ("layernorm", 3, 4.0)]
+)
+def test_the_critics_follow_the_bellman_error_and_targets_the_critics(
+    critic: Critic, members: int, unit: float
+) -> None:
     """One step at rate zero leaves the gradient of the loss written in the paper; then Polyak."""
     torch.manual_seed(0)
-    critics = Critics(3, 2, (16, 16), critic)
-    rows, following, target = torch.randn(8, 5), torch.randn(8, 5), torch.randn(8)
-    scale = 0.9 * torch.tensor([1.0, 0, 1, 1, 0, 1, 1, 1])
+    critics, p, draws = Critics(3, 2, (16, 16), critic, members), points(), torch.Generator()
+    critics._unit.value, critics._unit._square = unit, unit**2
     parameters = list(critics._net.parameters())
     with torch.no_grad():
-        error = critics.fit(rows, following, target, scale, rate=0.0)
+        error = critics.fit(p, SoftBellman(), 0.0, draws)
     found = [p.grad.clone() for p in parameters if p.grad is not None]
-    layers = list(zip(critics._net.weights, critics._net.biases, strict=True))
-    q, after = (by_the_book(x, layers, "relu", critics.norm, (), True)[..., 0] for x in (rows, following))
-    y = target + scale * after.min(0).values.detach()  # the slow copies have just begun: they are the critics
+    q, after = (by_hand(critics, x) for x in (p.rows, p.following))
+    # The slow copies have just begun: they are the critics.
+    y = p.reward + p.scale * (after.min(0).values.detach() + p.following_bonus)
     loss = (q - y).square().mean(1).sum()
     for f, e in zip(found, torch.autograd.grad(loss, parameters), strict=True):
-        torch.testing.assert_close(f, e, rtol=1e-4, atol=1e-5)
-    assert error.loss == pytest.approx(float(loss.detach()) / 2, rel=1e-5)
+        torch.testing.assert_close(f, e, rtol=1e-4, atol=1e-4)
+    assert error.loss == pytest.approx(float(loss.detach()) / members, rel=1e-5)
+    assert error.value == pytest.approx(float(q[0].detach().mean()), abs=1e-5)
     before = critics._flat.clone()
     with torch.no_grad():
-        critics.fit(rows, following, target, scale, rate=0.1)
+        critics.fit(p, SoftBellman(), 0.1, draws)
         critics.follow(0.25)
     assert critics._flat_slow is not None
     torch.testing.assert_close(critics._flat_slow, 0.75 * before + 0.25 * critics._flat)
+
+
+@dataclass(frozen=True)
+class Everything:
+    """A lesson that weighs Q, V and V' each with a square, for autograd to differentiate likewise."""
+
+    through: bool
+    asks_here = True
+
+    @staticmethod
+    def loss(q: Tensor, here: Tensor, after: Tensor, facts: Facts) -> Tensor:
+        part = facts.reward * q.square() + (here - 1).square()
+        return (part + (facts.scale * after - q).square()).mean(1).sum()
+
+    def __call__(self, facts: Facts) -> Slopes:
+        assert facts.here is not None
+        with torch.enable_grad():
+            leaves = [x.clone().requires_grad_() for x in (facts.q, facts.here, facts.after)]
+            loss = self.loss(*leaves, facts)
+            q, here, after = torch.autograd.grad(loss, leaves)
+        return Slopes(float(loss), q, here, after if self.through else None, facts.after, {"told": 1.0})
+
+
+@pytest.mark.parametrize("through", [True, False])
+def test_a_lesson_reaches_the_weights_through_every_value_it_asks_for(through: bool) -> None:
+    torch.manual_seed(0)
+    critics, p, lesson = Critics(3, 2, (16, 16), "layernorm"), points(here=True), Everything(through)
+    critics._unit.value, critics._unit._square = 2.0, 4.0
+    with torch.no_grad():
+        critics.follow(1.0)
+        found = critics.fit(p, lesson, 0.0, torch.Generator())
+    assert found.told == {"told": 1.0}
+    assert p.here is not None
+    assert p.here_bonus is not None
+    q, here, after = (by_hand(critics, x) for x in (p.rows, p.here, p.following))
+    if not through:
+        after = after.min(0).values.detach().expand(2, -1)
+    facts = Facts(q, None, after, p.reward, p.scale)
+    loss = lesson.loss(q, here + p.here_bonus, after + p.following_bonus, facts)
+    parameters = list(critics._net.parameters())
+    for w, e in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
+        torch.testing.assert_close(w.grad, e, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("critic", ["layernorm", "crossq"])
+@pytest.mark.parametrize("ratio", [2.0, 0.5])
+def test_a_new_unit_changes_no_value_and_no_later_gradient(critic: Critic, ratio: float) -> None:
+    """To the bit: the last layer is measured anew by exact products, and with it the optimiser's moments."""
+    torch.manual_seed(0)
+    one, other = (Critics(3, 2, (16, 16), critic) for _ in range(2))
+    lesson, draws, rows = SoftBellman(), torch.Generator(), torch.randn(20, 5)
+    with torch.no_grad():
+        for _ in range(3):
+            one.fit(points(1), lesson, 1e-2, draws)
+        other.load_state_dict(one.state_dict())
+        one._unit.value = other._unit.value = 8.0
+        before, (value, slope) = one.values(rows), one.best(rows)
+        other._unit.value *= ratio
+        other._measure(ratio)
+        assert torch.equal(other.values(rows), before)
+        assert torch.equal(other.best(rows)[0], value)
+        assert torch.equal(other.best(rows)[1], slope)
+        for c in (one, other):
+            c._unit._square = c.unit**2  # no further change
+            c.fit(points(2), lesson, 0.0, draws)
+    hidden = [list(c._net.parameters())[:2] for c in (one, other)]
+    for a, b in zip(*hidden, strict=True):
+        assert torch.equal(a.grad, b.grad)  # type: ignore[arg-type]
+    for a, b in zip(one._net.last, other._net.last, strict=True):
+        assert torch.equal(a.grad * ratio, b.grad)  # type: ignore[operator, arg-type]
+        at = slice(a.storage_offset(), a.storage_offset() + a.numel())
+        assert torch.equal(one._adam.first[at] * ratio, other._adam.first[at])
+        assert torch.equal(one._adam.second[at] * ratio**2, other._adam.second[at])
+
+
+def test_the_unit_follows_the_targets_both_ways_and_stays_where_they_are_small() -> None:
+    unit = Unit()
+    assert {unit.follow(torch.randn(64) * 1.5) for _ in range(500)} == {1.0}
+    changed = [unit.follow(torch.full((4,), -300.0)) for _ in range(1000)]
+    assert unit.value == 256 or unit.value == 512
+    assert math.prod(changed) == unit.value
+    again = Unit()
+    again.load_state_dict(unit.state_dict())
+    assert again.state_dict() == unit.state_dict()
+    assert {unit.follow(torch.zeros(4)) for _ in range(3000)} == {1.0, 0.5}
+    assert unit.value == 1
+    for wrong, rule in (
+        ({"value": 3.0, "square": 1.0}, "power of two"), ({"value": 0.5, "square": 1.0}, "power of two"),
+        ({"value": 2.0, "square": -1.0}, "mean square"), ({"value": 2.0}, "has"),
+        ({"value": math.inf, "square": 1.0}, "power of two"), ({"value": 2.0, "square": math.nan}, "mean"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=rule):
+            unit.load_state_dict(wrong)
+
+
+@pytest.mark.parametrize(("critic", "unit"), [("plain", 1.0), ("layernorm", 2.0), ("crossq", 2.0)])
+def test_critics_behind_a_norm_have_a_unit(critic: Critic, unit: float) -> None:
+    critics, large = Critics(3, 2, (8,), critic), points()._replace(reward=torch.full((8,), 500.0))
+    with torch.no_grad():
+        critics.fit(large, SoftBellman(), 1e-3, torch.Generator())
+    assert critics.unit == unit  # one step of the running mean square, to 50², and one change at a time
+
+
+def test_values_of_hundreds_are_soon_reached_in_their_own_unit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loop that pays -40 a step is worth -400. Always in units of one, a normed critic is far off then."""
+    n, found = 256, []
+    action = 2 * torch.rand(n, 1, generator=torch.Generator().manual_seed(0)) - 1
+    replay = filled(torch.ones(n, 1), action, torch.full((n,), -40.0), torch.ones(n, 1), torch.zeros(n))
+    config = Config(discount=0.9, temperature=1e-3, hidden=(32, 32), learning_rate=1e-3, polyak=0.1)
+    for _ in range(2):
+        sac = SAC(an_agent(1, 1, (8,)), config)
+        trained(sac, replay, 700, batch=32)
+        found.append(float(sac.values(torch.ones(1, 1), torch.zeros(1, 1)).mean()))
+        monkeypatch.setattr(Unit, "follow", lambda *_: 1.0)
+    assert found[0] == pytest.approx(-400, rel=0.05)
+    assert found[1] > -200
+
+
+def test_of_an_ensemble_some_give_the_target_and_all_are_climbed() -> None:
+    torch.manual_seed(0)
+    critics, p = Critics(3, 2, (16,), "layernorm", 5, 2), points()
+    rows, q = p.rows.clone().requires_grad_(), critics.values(p.following)
+    draws, seen = torch.Generator().manual_seed(0), set()
+    for _ in range(30):
+        found = critics._least(p.following, None, draws)
+        pairs = [c for c in combinations(range(5), 2) if torch.allclose(found[0], q[list(c)].amin(0))]
+        assert pairs, "the least of no two critics"
+        assert torch.equal(found[0], found[4])
+        seen.add(pairs[0])
+    assert len(seen) > 5
+    with torch.no_grad():
+        value, slope = critics.best(rows)
+    mean = by_hand(critics, rows).mean(0)
+    torch.testing.assert_close(value, mean.detach())
+    (expected,) = torch.autograd.grad(mean.sum(), rows)
+    torch.testing.assert_close(slope, expected[:, 3:], rtol=1e-4, atol=1e-6)
 
 
 def test_the_least_critic_is_climbed() -> None:
@@ -347,6 +504,7 @@ def test_densities_are_those_of_the_head(hidden: tuple[int, ...]) -> None:
     [
         {"discount": 1.0}, {"temperature": 0.0}, {"first_temperature": -1.0}, {"critic": "triple"},
         {"hidden": ()}, {"learning_rate": 0.0}, {"polyak": 0.0}, {"actor_every": 0}, {"seed": -1},
+        {"critics": 0}, {"critics": 3, "target_critics": 4},
         {"target_entropy": math.inf}, {"temperature": 1.0, "target_entropy": -1.0},
     ],
 )  # fmt: skip

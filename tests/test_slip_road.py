@@ -121,7 +121,7 @@ def test_a_road_out_of_range_is_refused(numbers: tuple[float, ...], say: str) ->
 
 
 def test_the_world_is_a_task_that_the_checker_has_nothing_against() -> None:
-    assert worlds() == ("slip-road",)
+    assert "slip-road" in worlds()
     assert not set(worlds()) & set(tasks())
     which = task("slip-road")
     env = pickle.loads(pickle.dumps(which.make))()

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from understudy import formats, storage
-from understudy.agent import Chunked
+from understudy.agent import Chunked, Corrected
 from understudy.envs import Task
 from understudy.envs import task as find_task
 from understudy.evaluate import FIRST_SEED, fresh_seeds
@@ -116,6 +116,8 @@ class Found:
 def _opened(folder: Path, run: Mapping[str, Any]) -> tuple[Chunked, NDArray[np.float64] | None]:
     """The policy as it acts, and the scale of its actions; None where theirs is not that of commands."""
     acts = policy_of(folder, run)
+    if isinstance(acts, Corrected):
+        raise ValueError(f"{folder} corrects a base, step by step; shadow looks at single agents")
     acts.name = str(run["algorithm"])  # type: ignore[attr-defined]
     return acts, None if acts.agent.frame is not None else unit(acts.agent)
 

@@ -5,7 +5,7 @@ Shapes: B batch, O width of an encoded observation, A action width, F input feat
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from understudy.agent import Agent
 from understudy.agent.agent import check_state
@@ -30,6 +31,21 @@ __all__ = ["RewardConfig", "RewardNet", "Steps", "load_reward"]
 
 FORMAT, VERSION = "understudy-reward", 1
 DESCRIPTION, WEIGHTS = "reward.json", "reward.safetensors"
+READS = ("state", "state-action", "transition", "next-state")
+_STEEPEST = 5.0  # logits beyond ±5 count as ±5 in FAIRL's reward, which is exponential in them
+
+
+def _fairl(logit: Tensor) -> Tensor:
+    held = logit.clamp(-_STEEPEST, _STEEPEST)
+    return -held * held.exp()
+
+
+FORMS: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "logit": lambda logit: logit,
+    "survival": F.softplus,
+    "termination": lambda logit: -F.softplus(-logit),
+    "fairl": _fairl,
+}
 
 
 class Steps(Protocol):
@@ -63,9 +79,9 @@ _Transitions = TypeVar("_Transitions", bound=Steps)
 class RewardConfig:
     """What a reward reads, and how it is built."""
 
-    reads: Literal["state", "state-action", "transition"] = "state"
-    """r(s), r(s, a) or r(s, a, s'). A reward on states cannot simply name the expert's actions, and so goes
-    on to mean something where bodies or worlds differ."""
+    reads: Literal["state", "state-action", "transition", "next-state"] = "state"
+    """r(s), r(s, a), r(s, a, s') or r(s, s'). A reward on states cannot simply name the expert's actions, and
+    so goes on to mean something where bodies or worlds differ."""
     features: Literal["inputs", "quadratic"] = "inputs"
     """What the first layer sees: the inputs x_i, or besides them all products x_i x_j with i <= j."""
     reward_hidden: tuple[int, ...] = (64, 64)
@@ -73,12 +89,18 @@ class RewardConfig:
     reward_activation: Literal["relu", "tanh", "gelu", "silu"] = "tanh"
     """Bounded units extrapolate flatly, so that no far-away state looks ever better."""
     bound: float | None = None
-    """None, or b > 0: the reward is b tanh(f / b), which lies in (-b, b)."""
+    """None, or b > 0: the network's f counts as b tanh(f / b), which lies in (-b, b)."""
+    form: Literal["logit", "survival", "termination", "fairl"] = "logit"
+    """What is paid for the network's l, for a discriminator D = σ(l) of experts: "logit" l itself, which is
+    log D - log(1 - D); "survival" -log(1 - D), above zero, so that living on pays whatever is done;
+    "termination" log D, below zero, so that an early end pays; "fairl" -l exp(l) (Ghasemipour et al. 2020),
+    where l counts as ±5 beyond that."""
 
     def __post_init__(self) -> None:
         for name, allowed in (
-            ("reads", ("state", "state-action", "transition")),
+            ("reads", READS),
             ("features", ("inputs", "quadratic")),
+            ("form", tuple(FORMS)),
         ):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it must be one of {list(allowed)}")
@@ -88,7 +110,10 @@ class RewardConfig:
 
 
 class RewardNet(nn.Module):
-    """r(s), r(s, a) or r(s, a, s') over observations and actions in normalised units.
+    """r(s), r(s, a), r(s, a, s') or r(s, s') over observations and actions in normalised units.
+
+    The network gives a number l; what is paid is that number in the form that `config` names. A reward that
+    no discriminator has learned is l itself.
 
     Units are those of `obs` and `action`, statistics of the demonstrations that never change: a reward whose
     normaliser followed the policy would be another function after every episode. What an agent with the
@@ -117,14 +142,23 @@ class RewardNet(nn.Module):
         widths = vector_widths({k: n.columns.encoded for k, n in self.obs_normalizers.items()}, "reward")
         self.width = sum(widths.values())
         self.actions = action.columns.shape[0]
-        read = self.width * (1 + (config.reads == "transition"))
-        read += self.actions * (config.reads != "state")
+        read = self.width * (1 + self.reads_next) + self.actions * self.reads_action
         if config.features == "quadratic":
             read += read * (read + 1) // 2
         self.trunk = MLP(config.reward_hidden, config.reward_activation).build({"features": (read,)}, 1)
         self.out = readout(self.trunk.width, 1)
         self.end = nn.Parameter(torch.zeros(()))
         self.requires_grad_(True)
+
+    @property
+    def reads_action(self) -> bool:
+        """Whether it reads what was done."""
+        return self.config.reads in ("state-action", "transition")
+
+    @property
+    def reads_next(self) -> bool:
+        """Whether it reads where that led."""
+        return self.config.reads in ("transition", "next-state")
 
     @classmethod
     def of(cls, agent: Agent, config: RewardConfig, seed: int) -> RewardNet:
@@ -149,15 +183,23 @@ class RewardNet(nn.Module):
         """[B], the reward of each transition; what comes after the end of the task is `absorbing`."""
         return self.read(self.inputs(steps))
 
+    def logit(self, steps: Steps) -> Tensor:
+        """[B], the network's l of each transition, whatever form of it is paid."""
+        return self.score(self.inputs(steps))
+
     def inputs(self, steps: Steps) -> Tensor:
         """[B, D], what the reward reads of each transition, side by side."""
         if self.config.reads == "state":
             return steps.obs
-        parts = (steps.obs, steps.action, steps.next_obs)
-        return torch.cat(parts if self.config.reads == "transition" else parts[:2], -1)
+        parts = (steps.obs, *([steps.action] * self.reads_action), *([steps.next_obs] * self.reads_next))
+        return torch.cat(parts, -1)
 
     def read(self, inputs: Tensor) -> Tensor:
         """[B], the reward of what `inputs` returned."""
+        return FORMS[self.config.form](self.score(inputs))
+
+    def score(self, inputs: Tensor) -> Tensor:
+        """[B], l of what `inputs` returned."""
         f = inputs
         if self.config.features == "quadratic":
             first, second = torch.triu_indices(inputs.shape[-1], inputs.shape[-1])
@@ -171,6 +213,11 @@ class RewardNet(nn.Module):
     @property
     def absorbing(self) -> Tensor:
         """[], what a step after the end of the task pays."""
+        return FORMS[self.config.form](self.absorbing_logit)
+
+    @property
+    def absorbing_logit(self) -> Tensor:
+        """[], l of the absorbing state."""
         return self._bounded(self.end)
 
     def relabel(self, transitions: _Transitions, discount: float) -> _Transitions:
@@ -222,20 +269,20 @@ class RewardNet(nn.Module):
 
         Args:
             obs: name -> [B, *shape] or [*shape], or a bare array where there is one name.
-            action: [B, A] or [A] in raw units; needed unless the reward reads states only.
-            next_obs: as `obs`; needed where the reward reads transitions.
+            action: [B, A] or [A] in raw units; needed where the reward reads it.
+            next_obs: as `obs`; needed where the reward reads it.
 
         Raises:
             ValueError: when something that is read is missing or does not fit.
         """
         seen = self.flat(obs)
         parts = [seen]
-        if self.config.reads != "state":
+        if self.reads_action:
             a = np.asarray(np.nan if action is None else action, np.float32)
             if a.size != len(seen) * self.actions or not np.isfinite(a).all():
                 raise ValueError(f"action must be {len(seen)} × {self.actions} finite numbers: it is read")
             parts.append(self.action_normalizer.forward(torch.tensor(a.reshape(len(seen), self.actions))))
-        if self.config.reads == "transition":
+        if self.reads_next:
             parts.append(seen[:0] if next_obs is None else self.flat(next_obs))
             if len(parts[-1]) != len(seen):
                 raise ValueError(f"next_obs must be {len(seen)} observations: they are read")

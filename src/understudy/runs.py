@@ -3,6 +3,7 @@
 RUN/run.json            settings, data, agent, times, provenance
 RUN/metrics.jsonl       one line a validation
 RUN/agent/              the policy: agent.json and weights.safetensors
+RUN/base/               likewise, where the agent corrects another that stays as it is
 RUN/checkpoint/         where `--resume` goes on
 RUN/evaluations/NAME/   report.json, and the rollouts as a dataset
 """
@@ -25,7 +26,7 @@ from rich.table import Table
 from understudy import formats, storage
 from understudy.actions import converted
 from understudy.actions.chunks import declared
-from understudy.agent import Agent, Chunked, load
+from understudy.agent import Agent, Chunked, Corrected, load
 from understudy.augment import Augmentation, Wish
 from understudy.baselines import baseline_policies
 from understudy.dataset import Dataset
@@ -51,6 +52,7 @@ __all__ = [
     "fit",
     "fit_run",
     "keep_agent",
+    "keep_base",
     "measure",
     "nothing_else_asked",
     "open_run",
@@ -456,9 +458,27 @@ def open_run(folder: Path) -> dict[str, Any]:
     return run
 
 
-def policy_of(folder: Path, run: Mapping[str, Any]) -> Chunked:
+def keep_base(out: Path, run: dict[str, Any], base: Chunked) -> None:
+    """Writes the base that the run's agent corrects, for `policy_of`; run.json is written with the agent."""
+    if base.noise is not None or base.ensemble is not None:
+        raise ValueError("a base that draws or averages chunks cannot be kept; give one that does neither")
+    base.agent.save(out / "base")
+    run["base"] = {"execute": base.execute}
+
+
+def policy_of(folder: Path, run: Mapping[str, Any]) -> Chunked | Corrected:
     """A run's policy, acting as it was made to; `run` is what `open_run` gave."""
-    return Chunked(load(folder / "agent"), parse(Network, run["network"], "network").execute)
+    agent, execute = load(folder / "agent"), parse(Network, run["network"], "network").execute
+    if (said := run.get("base")) is None:
+        return Chunked(agent, execute)
+    return Corrected(Chunked(load(folder / "base"), parse(_Base, said, "base").execute), agent)
+
+
+@dataclass(frozen=True)
+class _Base:
+    """What run.json says of a base beside the agent."""
+
+    execute: int
 
 
 def measure(

@@ -229,6 +229,8 @@ def _checked(hint: Any, value: Any, what: str) -> Any:
     """`value` as the annotation `hint` wants it, lists as tuples and integers as floats where it says so."""
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     good = False
+    if is_dataclass(hint) and isinstance(hint, type):
+        return parse(hint, value, what)
     if origin is Literal:
         good = any(value == choice and type(value) is type(choice) for choice in inner)
     elif origin in (typing.Union, types.UnionType):

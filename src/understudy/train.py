@@ -85,7 +85,7 @@ class _Progress:
     best_weights: dict[str, torch.Tensor] | None = None
     worse: int = 0  # validations since the best
     sums: dict[str, float] = field(default_factory=dict)  # of each value since the last line of metrics
-    since: int = 0  # steps summed
+    counts: dict[str, int] = field(default_factory=dict)  # how often each of them was told since then
 
 
 @contextmanager
@@ -124,6 +124,8 @@ def _resume(path: Path, learner: Learner) -> tuple[_Progress, list[dict[str, flo
         raise ValueError(f"{path} is not a version {_VERSION} checkpoint of understudy")
     try:
         loop, weights, metrics = dict(tree["loop"]), dict(tree["best_weights"]), list(tree["metrics"])
+        if "since" in loop:  # a checkpoint from when every value was taken to be told in every step
+            loop["counts"] = dict.fromkeys(loop["sums"], loop.pop("since"))
         best = math.inf if loop["best"] is None else float(loop["best"])
         progress = _Progress(**loop | {"best": best, "best_weights": weights or None})
         learner.load_state_dict(tree["learner"])
@@ -194,8 +196,9 @@ def train(
 
     def look() -> None:
         """One line of metrics, with a validation where there is one."""
-        line: dict[str, float] = {"step": state.step}
-        line |= {k: v / state.since for k, v in state.sums.items()}
+        # Over the steps that told it: a lesson of every hundredth step is not a hundredth of a lesson.
+        told = {k: v / state.counts[k] for k, v in state.sums.items()}
+        line: dict[str, float] = {"step": state.step} | told | {"step": state.step}
         if not all(math.isfinite(v) for v in line.values()):
             bad = next(k for k, v in line.items() if not math.isfinite(v))
             raise ValueError(
@@ -216,14 +219,14 @@ def train(
         if folder is not None:
             with (folder / "metrics.jsonl").open("a") as out:
                 out.write(json.dumps(line) + "\n")
-        state.sums, state.since = {}, 0
+        state.sums, state.counts = {}, {}
 
     with tuned(threads), _interruptible() as interrupted, _bar(progress, budget.steps, state.step) as show:
         while state.step < budget.steps and not _out_of_patience(state, budget):
             for name, value in learner.step().items():
                 state.sums[name] = state.sums.get(name, 0.0) + value
+                state.counts[name] = state.counts.get(name, 0) + 1
             state.step += 1
-            state.since += 1
             if state.step % budget.validate_every == 0 or state.step == budget.steps:
                 look()
             if state.step % 50 == 0:

@@ -2,8 +2,19 @@
 
 from understudy.agent.agent import Agent
 from understudy.agent.chunked import Chunked
+from understudy.agent.corrected import Corrected
 from understudy.agent.ensemble import doubt, member_actions
 from understudy.agent.files import load
 from understudy.agent.normalize import Columns, Kind, Normalizer
 
-__all__ = ["Agent", "Chunked", "Columns", "Kind", "Normalizer", "doubt", "load", "member_actions"]
+__all__ = [
+    "Agent",
+    "Chunked",
+    "Columns",
+    "Corrected",
+    "Kind",
+    "Normalizer",
+    "doubt",
+    "load",
+    "member_actions",
+]

@@ -8,11 +8,11 @@ import importlib
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from understudy.envs import fetch, slip_road
+from understudy.envs import fetch, point_maze, slip_road
 from understudy.envs.door import Adapted, DoorEnv
 from understudy.envs.judge import FinallyNear, Judged, ReturnAtLeast, Rule, StaysUpright
 from understudy.envs.spaces import ActionSpec
@@ -20,8 +20,10 @@ from understudy.envs.symmetry import Flips, Reflection, Turning, Turns
 from understudy.experts.fetch import FetchPickAndPlace, FetchPush, FetchReach
 from understudy.experts.lander import LunarLanderExpert
 from understudy.experts.pendulum import PendulumExpert
+from understudy.experts.point_maze import MAZE, MOVED, Maze, PointMazeExpert
 from understudy.experts.reacher import ReacherExpert
 from understudy.experts.slip_road import ROAD, SlipRoadExpert
+from understudy.experts.trained import trained
 from understudy.roles import Policy
 
 __all__ = ["MissingExtra", "Task", "UnknownTask", "View", "task", "tasks", "worlds"]
@@ -67,7 +69,7 @@ class Task:
         horizon: the most steps of an episode; then it is truncated.
         obs: observation name -> shape of one step. action: what actions it takes.
         success: in words, when an episode counts as success; "" where the environment does not say.
-        expert: makes a scripted policy that can do it, None where there is none.
+        expert: makes a policy that can do it, scripted or trained; None where there is none.
         view: what to plot; None where nothing in the state is a place.
         angles: observation name -> the dims that are raw angles in radians, which jump at ±π.
         fps: control steps in a second of the simulated world; None where nobody says.
@@ -95,9 +97,11 @@ def tasks() -> tuple[str, ...]:
 
 
 def worlds() -> tuple[str, ...]:
-    """The names of the built-in worlds: tasks too, but without bodies, seconds or pictures.
+    """The names of the built-in worlds: tasks too, made to ask one question.
 
-    They are small enough for theory to say exactly what must come out.
+    `slip-road` is small enough for theory to say exactly what must come out. `point-maze-moved` and
+    `ant-disabled` are `point-maze` and `ant` with another wall and another body: a reward that was learned
+    on one is tried on the other (Fu et al. 2018).
     """
     return tuple(_WORLDS)
 
@@ -226,9 +230,51 @@ def _runner(name: str, id: str, summary: str, obs: int, actions: int, fps: int, 
         obs={"state": (obs,)},
         action=ActionSpec.box([-1.0] * actions, [1.0] * actions),
         success=f"the episode's return is {enough:.0f} or more",
+        expert=trained(name),
         view=View("state", (0,), ("height of the torso",), "m"),
         fps=fps,
     )  # fmt: skip
+
+
+def _maze(name: str, maze: Maze, where: str) -> Task:
+    return Task(
+        name,
+        f"walk around a wall that is open on the {where}, to a point behind it",
+        partial(point_maze.PointMaze, maze, name),
+        point_maze.HORIZON,
+        {"state": (4,)},
+        point_maze.ACTION,
+        f"the point is within {point_maze.NEAR} of the goal after {point_maze.HORIZON} steps",
+        partial(PointMazeExpert, maze),
+        View("state", (0, 1), ("x", "y"), "half a side"),
+    )
+
+
+_CRIPPLED = ("hip_1", "ankle_1", "hip_2", "ankle_2")  # the joints of the two front legs
+
+
+def _make_crippled(make: Callable[..., DoorEnv], name: str, render_mode: str | None = None) -> DoorEnv:
+    """An ant whose front legs' motors give no torque; the joints still bend."""
+    env = make(render_mode=render_mode)
+    assert isinstance(env, Judged)
+    env.name, model = name, env.raw.unwrapped.model
+    for motor in range(model.nu):
+        if model.joint(model.actuator_trnid[motor, 0]).name in _CRIPPLED:
+            model.actuator_gear[motor] = 0.0
+    return env
+
+
+def _crippled(ant: Task) -> Task:
+    name = "ant-disabled"
+    make = partial(_make_crippled, ant.make, name)
+    return replace(
+        ant,
+        name=name,
+        summary="run forward on four legs, of which the front two have no power",
+        make=make,
+        film=partial(make, render_mode="rgb_array"),
+        expert=None,
+    )
 
 
 _TASKS: dict[str, Task] = {
@@ -329,5 +375,8 @@ _WORLDS: dict[str, Task] = {
             "the car is on the road at the end of 64 steps",
             partial(SlipRoadExpert, ROAD),
         ),
+        _maze("point-maze", MAZE, "right"),
+        _maze("point-maze-moved", MOVED, "left"),
+        _crippled(_TASKS["ant"]),
     )
 }

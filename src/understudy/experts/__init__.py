@@ -6,6 +6,7 @@ from understudy.experts.gates import Always, Gate, Gated, Never
 from understudy.experts.mpc import CEM, MPC, MPPI
 from understudy.experts.queue import QuestionQueue, QueueExpert, Timeout
 from understudy.experts.sb3 import ObsNorm, load_sb3
+from understudy.experts.trained import TrainedExpert
 from understudy.experts.watch import Watchful
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "QueueExpert",
     "Silent",
     "Timeout",
+    "TrainedExpert",
     "Watchful",
     "as_expert",
     "as_policy",

@@ -20,8 +20,9 @@ from torch import Tensor
 
 from understudy.agent import Agent
 from understudy.heads.gaussian import GaussianHead
-from understudy.learn.actor import Actor
-from understudy.learn.critics import Critic, Critics
+from understudy.learn.actor import Actor, Drawn
+from understudy.learn.critics import Critic, Critics, Points
+from understudy.learn.lessons import EVALUATION, Lesson
 from understudy.learn.replay import Transitions
 
 __all__ = ["SAC", "Config", "stream"]
@@ -38,9 +39,10 @@ class Config:
         target_entropy: in nats, of the action in (-1, 1)^A; None is -A. Of a tuned temperature only.
         entropy_in_target: whether the critics count the entropy of later steps as reward. Without it they
             value rewards alone, and the actor alone is paid for being random.
-        critic: "plain", "layernorm" or "crossq"; see `critics.Critics`. Behind a layer norm, values of
-            hundreds take thousands of updates to reach; where rewards are small, as learned ones are, it is
-            the steadier one.
+        critic: "plain", "layernorm" or "crossq"; see `critics.Critics`.
+        critics: how many.
+        target_critics: of how many, drawn anew in each update, a next state's value is the least; None is
+            all. Where some are drawn, the actor climbs the mean of all, as in REDQ and RLPD.
         hidden: widths of the critics' layers.
         learning_rate: Adam's, of critics, actor and temperature.
         polyak: by which share targets follow the critics in each update; CrossQ has no targets.
@@ -54,6 +56,8 @@ class Config:
     target_entropy: float | None = None
     entropy_in_target: bool = True
     critic: Critic = "layernorm"
+    critics: int = 2
+    target_critics: int | None = None
     hidden: tuple[int, ...] = (256, 256)
     learning_rate: float = 3e-4
     polyak: float = 0.005
@@ -67,6 +71,8 @@ class Config:
             "first_temperature": 0 < self.first_temperature < math.inf,
             "target_entropy": self.target_entropy is None or math.isfinite(self.target_entropy),
             "critic": self.critic in ("plain", "layernorm", "crossq"),
+            "critics": 1 <= self.critics <= 1000,
+            "target_critics": self.target_critics is None or 1 <= self.target_critics <= self.critics,
             "hidden": 1 <= len(self.hidden) <= 100 and all(1 <= w <= 1 << 20 for w in self.hidden),
             "learning_rate": 0 < self.learning_rate < math.inf,
             "polyak": 0 < self.polyak <= 1,
@@ -84,8 +90,9 @@ class Config:
 class SAC:
     """Trains `agent` in place, from transitions that the caller gives it.
 
-    Twin critics (Fujimoto et al. 2018), a tanh-Gaussian actor, and Adam for each. The target of a transition
-    is y = r + γ (1 - terminated) (min_m Q_m(s', a') - α log π(a'|s')), a' ~ π(.|s'): an end by time limit
+    Critics, two unless asked otherwise (Fujimoto et al. 2018), a tanh-Gaussian actor, and Adam for each. What
+    the critics learn is a lesson. By the default one, the target of a transition is
+    y = r + γ (1 - terminated) (min_m Q_m(s', a') - α log π(a'|s')), a' ~ π(.|s'): an end by time limit
     is not a termination, so what would have followed counts. The reward is what stands in the batch: the
     environment's own, or a learned one computed just before.
 
@@ -94,18 +101,23 @@ class SAC:
     Args:
         agent: with an MLP trunk without dropout, a Gaussian head with `squash` and `std="state"`, and one
             step of history and of horizon. It takes a buffer of this learner's as the home of its weights.
+        config: how it learns.
+        lesson: what the critics learn; `lessons.SoftBellman` evaluates the policy. Inverse methods that never
+            write a reward down give another functional of the values (`online.iq`, `online.lsiq`).
 
     Raises:
         ValueError: when the agent is not that.
     """
 
-    def __init__(self, agent: Agent, config: Config = Config()) -> None:
-        self.config, self._agent = config, agent
+    def __init__(self, agent: Agent, config: Config = Config(), lesson: Lesson = EVALUATION) -> None:
+        self.config, self._agent, self._lesson = config, agent, lesson
         self._actor = Actor(agent)
         self.obs, self.action = self._actor.obs, self._actor.action
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(stream(config.seed, 0).initial_seed())
-            self._critics = Critics(self.obs, self.action, config.hidden, config.critic)
+            self._critics = Critics(
+                self.obs, self.action, config.hidden, config.critic, config.critics, config.target_critics
+            )
         self._noise = stream(config.seed, 1)
         self._temperature = Temperature(config, self.action)
         self._updates, self._told = 0, dict[str, float]()
@@ -129,7 +141,7 @@ class SAC:
 
     @torch.no_grad()
     def values(self, obs: Tensor, action: Tensor) -> Tensor:
-        """Q(s, a) of both critics, [2, B], for normalised observations [B, O] and actions [B, A]."""
+        """Q_m(s, a) of each critic, [M, B], for normalised observations [B, O] and actions [B, A]."""
         return self._critics.values(torch.cat((obs, action), 1))
 
     @torch.no_grad()
@@ -144,21 +156,17 @@ class SAC:
         """One gradient step of the critics and, when it is their turn, of actor and temperature.
 
         Returns:
-            critic_loss, q (the mean value of the batch's actions), temperature; and, of the actor's last
-            step, actor_loss and entropy (the policy's, on the batch).
+            critic_loss, q (the mean value of the batch's actions), temperature; of the actor's last step,
+            actor_loss and entropy (the policy's, on the batch); and what the lesson tells.
         """
         config, alpha, n = self.config, self.temperature, len(batch.reward)
         turn = self._updates % config.actor_every == 0
-        seen = torch.cat((batch.next_obs, batch.obs)) if turn else batch.next_obs
-        noise = torch.randn(len(seen), self.action, generator=self._noise)
-        drawn = self._actor.draw(seen, noise)
-        scale = config.discount * (1 - batch.terminated)
-        target = batch.reward
-        if config.entropy_in_target:
-            target = target - scale * (alpha * drawn.log_prob[:n])
-        rows = torch.cat((batch.obs, batch.action), 1)
-        following = torch.cat((batch.next_obs, drawn.action[:n]), 1)
-        error = self._critics.fit(rows, following, target, scale, config.learning_rate)
+        here = turn or self._lesson.asks_here
+        seen = torch.cat((batch.next_obs, batch.obs)) if here else batch.next_obs
+        drawn = self._actor.draw(seen, torch.randn(len(seen), self.action, generator=self._noise))
+        found = self._critics.fit(
+            self._points(batch, drawn, alpha), self._lesson, config.learning_rate, self._noise
+        )
         if turn:
             value, slope = self._critics.best(torch.cat((batch.obs, drawn.action[n:]), 1))
             self._actor.climb(drawn.rows(slice(n, None)), slope, alpha, config.learning_rate)
@@ -167,14 +175,30 @@ class SAC:
             self._temperature.step(-log_prob, config.learning_rate)
         self._critics.follow(config.polyak)
         self._updates += 1
-        told = {"critic_loss": error.loss, "q": error.value, "temperature": self.temperature}
-        return told | self._told
+        told = {"critic_loss": found.loss, "q": found.value, "temperature": self.temperature}
+        return told | self._told | dict(found.told)
+
+    def _points(self, batch: Transitions, drawn: Drawn, alpha: float) -> Points:
+        """Where the critics are asked. Actions were drawn behind the next states and, after these, here."""
+        n = len(batch.reward)
+        bonus = drawn.log_prob * (-alpha if self.config.entropy_in_target else 0.0)
+        asked = self._lesson.asks_here
+        return Points(
+            rows=torch.cat((batch.obs, batch.action), 1),
+            following=torch.cat((batch.next_obs, drawn.action[:n]), 1),
+            following_bonus=bonus[:n],
+            here=torch.cat((batch.obs, drawn.action[n:]), 1) if asked else None,
+            here_bonus=bonus[n:] if asked else None,
+            reward=batch.reward,
+            scale=self.config.discount * (1 - batch.terminated),
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """All that continues to the same bits: a tree for `serial.write_tree`."""
         return {
             "updates": self._updates,
             "told": dict(self._told),
+            "lesson": repr(self._lesson),
             "config": asdict(self.config) | {"hidden": list(self.config.hidden)},
             "actor": self._actor.state_dict(),
             "critics": self._critics.state_dict(),
@@ -191,8 +215,9 @@ class SAC:
         mine = self.state_dict()
         if state.keys() != mine.keys():
             raise ValueError(f"a SAC's state has {sorted(mine)}, not {sorted(state)}")
-        if state["config"] != mine["config"]:
-            raise ValueError(f"the state was saved with {state['config']}, this learner has {mine['config']}")
+        for name in ("config", "lesson"):
+            if state[name] != mine[name]:
+                raise ValueError(f"the state was saved with {state[name]}, this learner has {mine[name]}")
         if type(state["updates"]) is not int or state["updates"] < 0:
             raise ValueError(f"updates is {state['updates']!r}; it must be a number of updates")
         self._actor.load_state_dict(state["actor"])

@@ -10,7 +10,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from understudy.agent import Agent
+from understudy.agent import Agent, Chunked
 from understudy.dataset import Dataset
 from understudy.envs import Task
 from understudy.learn.replay import Transitions
@@ -19,7 +19,7 @@ from understudy.learn.sac import Config as SACConfig
 from understudy.online.start import actor, tanh_gaussian, transitions, uniform
 from understudy.rewards import RewardConfig, RewardNet
 
-__all__ = ["Collecting", "Practising", "Rewarding", "Setting"]
+__all__ = ["Collecting", "Correcting", "Practising", "Rewarding", "Setting"]
 
 _T = TypeVar("_T")
 
@@ -75,6 +75,21 @@ class Rewarding(Protocol):
     @property
     def reward(self) -> RewardNet:
         """The reward to keep."""
+        ...
+
+
+@runtime_checkable
+class Correcting(Protocol):
+    """A learner whose agent corrects another one, that stays as it is and is kept beside it."""
+
+    @property
+    def base(self) -> Chunked:
+        """What is corrected."""
+        ...
+
+    @property
+    def task(self) -> Task:
+        """The task as the agent meets it: its actions are corrections of what the base would do."""
         ...
 
 

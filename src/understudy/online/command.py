@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,20 @@ from understudy.envs import Task
 from understudy.envs import task as find_task
 from understudy.evaluate import VALIDATION_SEED, fresh_seeds
 from understudy.learn import sac
-from understudy.online.base import Collecting, Practising, Rewarding, Setting
+from understudy.online import checkup
+from understudy.online.base import Collecting, Correcting, Practising, Rewarding, Setting
 from understudy.online.practice import shortfall
 from understudy.rewards import RewardConfig, RewardNet, load_reward
-from understudy.runs import Network, about, describe_run, nothing_else_asked, open_run, save_run, task_of
+from understudy.runs import (
+    Network,
+    about,
+    describe_run,
+    keep_base,
+    nothing_else_asked,
+    open_run,
+    save_run,
+    task_of,
+)
 from understudy.serial import parse, write_json
 from understudy.train import Budget, Outcome, train
 
@@ -28,6 +38,7 @@ __all__ = ["defaults", "practise_run"]
 
 _OWN = "online"  # what run.json calls the part that other runs do not have
 _STEPS = 20_000  # of the environment
+_NETWORK = Network(head="gaussian", std="state", activation="relu")  # of the actor that a setting gives
 
 
 def defaults(algorithm: str) -> tuple[Any, Practising | Collecting, Any, RewardConfig, Budget]:
@@ -36,7 +47,8 @@ def defaults(algorithm: str) -> tuple[Any, Practising | Collecting, Any, RewardC
     learner, steps = getattr(module, "LEARNER", sac.Config()), getattr(module, "STEPS", _STEPS)
     reading = getattr(module, "READING", RewardConfig())
     plan = getattr(module, "PLAN", Practising())
-    return module.Config(), plan, learner, reading, Budget(steps=steps, validate_every=1000)
+    # A validation is some thousand steps itself: no more than twenty in a long run.
+    return module.Config(), plan, learner, reading, Budget(steps=steps, validate_every=max(1000, steps // 20))
 
 
 def practise_run(
@@ -90,12 +102,13 @@ def practise_run(
         raise ValueError(f"{data} is not the data that {out} was begun with")
     if not resume:
         write_json(out / "run.json", run)
+    looked = checkup.before(setting, Console(quiet=True) if resume else console)
     seeds = fresh_seeds(plan.validation_episodes, episodes or (), VALIDATION_SEED)
     outcome = train(
         made,
         budget,
         run=out,
-        validate=shortfall(which.make, seeds),
+        validate=shortfall((made.task if isinstance(made, Correcting) else which).make, seeds),
         resume=resume,
         progress=console.is_terminal,
     )
@@ -104,8 +117,11 @@ def practise_run(
         return {"run": str(out), "stopped": "interrupted", "steps": outcome.steps, "exit_status": 130}
     if isinstance(made, Rewarding):
         made.reward.save(out / "reward")
+    if isinstance(made, Correcting):
+        keep_base(out, run, made.base)
     save_run(out, run, made.agent, outcome)
-    return _told(out, run, outcome, isinstance(made, Rewarding), console)
+    told = _told(out, run, outcome, isinstance(made, Rewarding), console)
+    return told | {"diagnosis": checkup.after(out, setting, looked, outcome.metrics, console)}
 
 
 def reward_of(folder: Path) -> RewardNet:
@@ -133,7 +149,8 @@ def _description(
     facts: dict[str, Any] = {"episodes": 0, "steps": 0}
     if data is not None and setting.data is not None:
         facts = about(data, out, setting.data, setting.data.fingerprint())
-    network = Network(head="gaussian", std="state", hidden=setting.learner.hidden, activation="relu")
+    known = getattr(import_module(f"understudy.online.{algorithm}"), "NETWORK", _NETWORK)
+    network = replace(known, hidden=setting.learner.hidden)
     run = describe_run(
         setting.task.name, facts, algorithm=algorithm, config=setting.learner, network=network, budget=budget
     )

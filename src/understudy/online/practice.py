@@ -6,7 +6,7 @@ Shapes: B batch, O width of the flat normalised observation (see `start`), A of 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import torch
@@ -17,10 +17,10 @@ from understudy.envs.door import DoorEnv, says_success
 from understudy.episode import Array
 from understudy.evaluate import evaluate
 from understudy.learn.replay import Replay, Transitions
-from understudy.learn.sac import SAC, stream
+from understudy.learn.sac import stream
 from understudy.online.start import FIRST_SEED, RUN_SEEDS, Flat
 
-__all__ = ["Finished", "Practice", "Reward", "shortfall"]
+__all__ = ["Finished", "OffPolicy", "Practice", "Reward", "shortfall"]
 
 Reward: TypeAlias = Callable[[Transitions], Tensor]
 """Transitions to rewards [B], asked anew for every batch."""
@@ -33,6 +33,37 @@ class Finished(NamedTuple):
     total_reward: float  # the environment's own
     length: int
     success: bool | None
+
+
+class OffPolicy(Protocol):
+    """A learner that acts, and learns from transitions whoever made them: `SAC`, `AWAC`.
+
+    `obs` is O and `action` A, the widths that it takes and gives.
+    """
+
+    obs: int
+    action: int
+
+    @property
+    def agent(self) -> Agent:
+        """The agent to evaluate and to save."""
+        ...
+
+    def explore(self, obs: Tensor) -> Tensor:
+        """Observations [O] or [N, O] to drawn actions, [A] or [N, A]."""
+        ...
+
+    def update(self, batch: Transitions) -> dict[str, float]:
+        """One lesson from a batch, and what there is to tell about it."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that continues to the same bits."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continues from there."""
+        ...
 
 
 class Practice:
@@ -59,7 +90,7 @@ class Practice:
     def __init__(
         self,
         make_env: Callable[[], DoorEnv],
-        sac: SAC,
+        sac: OffPolicy,
         *,
         seed: int,
         start: Transitions | None = None,

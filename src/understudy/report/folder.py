@@ -47,6 +47,7 @@ class Run:
         rollouts: of the policy, in the order of its report's seeds.
         demos: what was learned from, without its pictures.
         rounds: the lines of rounds.jsonl, where it learned with an expert at hand.
+        diagnosis: diagnosis.json, where it learned by acting and was held against demonstrations; else empty.
         missing: what is not there -> one sentence.
         warnings: what is there but should worry the reader.
     """
@@ -60,6 +61,7 @@ class Run:
     rollouts: Dataset | None = None
     demos: Dataset | None = None
     rounds: tuple[Mapping[str, Any], ...] = ()
+    diagnosis: Mapping[str, Any] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
@@ -115,6 +117,7 @@ def load_run(folder: Path, name: str) -> Run:
         rollouts=_rollouts(folder / "evaluations" / POLICY / "episodes", evaluations.get(POLICY), missing),
         demos=_demos(folder, facts, missing, warnings),
         rounds=tuple(load_lines(log)) if (log := folder / "rounds.jsonl").is_file() else (),
+        diagnosis=_diagnosis(folder / "diagnosis.json"),
         missing=missing,
         warnings=tuple(warnings),
     )
@@ -136,6 +139,15 @@ def _metrics(file: Path, missing: dict[str, str]) -> tuple[Mapping[str, float], 
     if not lines:
         missing["metrics"] = "The record of the training (metrics.jsonl) holds no line yet."
     return tuple(lines)
+
+
+def _diagnosis(file: Path) -> Mapping[str, Any]:
+    if not file.is_file():
+        return {}
+    told = load_json(file)
+    if not isinstance(told, dict) or (told.get("format"), told.get("version")) != ("understudy-diagnosis", 1):
+        raise ValueError(f"{file} is not a version 1 diagnosis of understudy")
+    return told
 
 
 def _curve(file: Path, missing: dict[str, str]) -> tuple[CurvePoint, ...]:

@@ -12,6 +12,7 @@ from understudy.report import words
 from understudy.report.facts import get, number_in, printable
 from understudy.report.failures import Failures, failures
 from understudy.report.folder import Run
+from understudy.report.learning import Acting, acting
 from understudy.report.motion import Look, Route, look, paths, still, viewer
 from understudy.report.origin import Data, data, provenance_rows, settings
 from understudy.report.results import comparisons, curves, groups, learning
@@ -45,6 +46,7 @@ class Part:
     run: Run
     colour: str
     learning: Sequence[tuple[str, Markup]]
+    acting: Acting | None
     curve: Markup | None
     taught: Teaching | None
     motion: Motion | None
@@ -86,6 +88,7 @@ def _part(run: Run, index: int, films: bool, share: int) -> Part:
         run,
         f"r{index % 6}",
         learning(run),
+        acting(run),
         curves(run),
         teaching(run),
         None if view is None else _motion(run, view, f"motion-{index}", share),

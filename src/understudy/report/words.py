@@ -17,14 +17,30 @@ from understudy.report.svg import number, percent
 __all__ = ["amount", "between", "duration", "headline", "paired", "plain", "rate", "seeds_text", "verdict"]
 
 _ALGORITHMS = {
+    "airl": "AIRL",
+    "awac": "AWAC",
     "bc": "behavioural cloning",
+    "bc-rl": "cloning and then reinforcement learning",
+    "csil": "coherent soft imitation",
+    "dac": "discriminator-actor-critic",
     "dagger": "DAgger",
     "ensemble-dagger": "EnsembleDAgger",
+    "gail": "GAIL",
+    "guided-cost": "guided cost learning",
     "hg-dagger": "HG-DAgger",
+    "iq": "IQ-Learn",
     "lazy-dagger": "LazyDAgger",
+    "lsiq": "LS-IQ",
+    "maxent-irl": "maximum-entropy inverse reinforcement learning",
+    "ppo": "PPO",
     "rac": "RaC",
+    "residual": "residual reinforcement learning",
+    "rlpd": "RLPD",
+    "sac": "soft actor-critic",
     "safe-dagger": "SafeDAgger",
     "sirius": "Sirius",
+    "sqil": "SQIL",
+    "trpo": "TRPO",
     "thrifty-dagger": "ThriftyDAgger",
 }
 _ALPHA = 0.05
@@ -108,6 +124,9 @@ def headline(runs: Sequence[Run]) -> Markup:
 def _of_one(run: Run) -> Markup:
     episodes = number_in(run.facts, "data.episodes")
     source = "demonstrations" if episodes is None else counted(episodes, "demonstration")
+    if not episodes and get(run.facts, "online", dict) is not None:
+        given = get(run.facts, "online.reward", str) is not None
+        source = "a learned reward" if given else "the task’s own reward"
     if (labelled := number_in(run.facts, "interactive.labelled")) is not None:
         source = counted(labelled, "labelled state")
     of = Markup(" of {}").format(run.task) if run.task else ""

@@ -1,0 +1,72 @@
+"""The tables about learning by acting from demonstrations, and about the learners beneath."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cells import load
+
+__all__ = ["adversarial", "on_policy"]
+
+
+def adversarial() -> str:
+    d = load("adversarial")
+    rows = [
+        "| method | score: mean, 95 % interval | each seed's | steps a CPU second "
+        "| `imitation`: score | steps a CPU second | ratio |",
+        "|---|---|---|---:|---|---:|---|",
+    ]
+    for name, found in d["methods"].items():
+        ours, theirs = found["ours"], found.get("imitation")
+        each = ", ".join(f"{x:.2f}" for _, x in sorted(ours["by_seed"].items()))
+        span = f" [{ours['low']:.3f}, {ours['high']:.3f}]" if ours.get("low") is not None else ""
+        peer = ["not run", "", ""]
+        if theirs is not None:
+            scores = ", ".join(f"{x:.2f}" for x in theirs["by_seed"].values())
+            peer = [
+                scores,
+                f"{theirs['steps_a_cpu_second']:,.0f}",
+                f"{found['times_as_fast']['median']:.2g} ×",
+            ]
+        rows.append(
+            f"| {name.upper()}, {found['seeds']} seeds | {ours['mean']:.3f}{span} | {each} "
+            f"| {ours['steps_a_cpu_second']:,.0f} | " + " | ".join(peer) + " |"
+        )
+    rows += [
+        "",
+        f"Pendulum, PPO as the generator, {d['steps']:,} steps, {d['demonstrations']} demonstrations, no "
+        "start from cloning. The return of the last policy by its mode on 100 fresh episodes, 0 being the random "
+        "policy's and 1 the expert's; Student's interval over training seeds. A ratio is that of CPU time in "
+        "one run of both, all work included, on the seeds that both ran. "
+        "`python benchmarks/adversarial.py --out benchmarks/results/adversarial.json`",
+    ]
+    return "\n".join(rows)
+
+
+def on_policy() -> str:
+    d = load("onpolicy_returns")
+    names = ("ppo", "stable-baselines3 ppo", "trpo")
+    rows = [
+        "| task, steps | " + " | ".join(f"{n}: return | steps a CPU second" for n in names) + " |",
+        "|---|" + "---|---:|" * len(names),
+    ]
+    for task, found in d["summary"].items():
+        cells: list[str] = []
+        for n in names:
+            e: dict[str, Any] | None = found.get(n)
+            if e is None:
+                cells += ["not run", ""]
+                continue
+            each = ", ".join(f"{x:.0f}" for x in e["seeds"].values())
+            cells += [f"{e['value']:.0f} ({each})", f"{e['steps_a_cpu_second']:,.0f}"]
+        rows.append(f"| {task}, {d['setting']['steps'][task]:,} | " + " | ".join(cells) + " |")
+    s = d["setting"]
+    rows += [
+        "",
+        f"Mean return of the last policy by its mode on {s['episodes']} fresh episodes, and each training "
+        "seed's. Both PPOs have the same settings, networks and number of environments; ours normalises "
+        "observations and values by itself, the other one is as it is without its optional wrapper for that. "
+        "TRPO has no peer here. "
+        "`python benchmarks/onpolicy_returns.py --json-out benchmarks/results/onpolicy_returns.json`",
+    ]
+    return "\n".join(rows)
