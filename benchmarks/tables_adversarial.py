@@ -35,8 +35,8 @@ def adversarial() -> str:
     rows += [
         "",
         f"Pendulum, PPO as the generator, {d['steps']:,} steps, {d['demonstrations']} demonstrations, no "
-        "start from cloning. The return of the last policy by its mode on 100 fresh episodes, 0 being the random "
-        "policy's and 1 the expert's; Student's interval over training seeds. A ratio is that of CPU time in "
+        "start from cloning. The return of the last policy by its mode on 100 fresh episodes, 0 being random "
+        "actions and 1 the expert; Student's interval over training seeds. A ratio is that of CPU time in "
         "one run of both, all work included, on the seeds that both ran. "
         "`python benchmarks/adversarial.py --out benchmarks/results/adversarial.json`",
     ]

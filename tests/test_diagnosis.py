@@ -208,7 +208,7 @@ def test_a_run_is_told_its_diagnosis_and_keeps_it(tmp_path: Path) -> None:
     plan, said = Collecting(uniform=100, validation_episodes=1), StringIO()
     setting = Setting(HOLD, demonstrations(HOLD, clipped=True), plan, slow(1e-4), RewardConfig())
     console = Console(file=said, width=80)
-    looked = checkup.before(setting, console)
+    looked = checkup.before(setting, console, judged=True)
     assert "the demonstrations: warning: up to 100.0% of the demonstrations' steps" in said.getvalue()
     lost = rows(validation=9.0, d_expert=0.9, d_policy=0.9)
     plain = checkup.after(tmp_path, setting, looked, lost, console)
@@ -221,10 +221,20 @@ def test_a_run_is_told_its_diagnosis_and_keeps_it(tmp_path: Path) -> None:
     assert kept["standing"]["returned"] == -9.0
 
 
+def test_what_only_a_discriminator_goes_by_is_said_of_no_other_method(tmp_path: Path) -> None:
+    said, plan = StringIO(), Collecting(uniform=100, validation_episodes=1)
+    setting = Setting(HOLD, demonstrations(HOLD, clipped=True), plan, slow(1e-4), RewardConfig())
+    looked = checkup.before(setting, Console(file=said, width=80), judged=False)
+    assert looked is not None
+    assert "clipped" in {f.kind for f in looked.findings}
+    assert not said.getvalue()
+    assert checkup.after(tmp_path, setting, looked, rows(validation=9.0), Console(quiet=True)) == []
+
+
 def test_without_demonstrations_there_is_nothing_to_say(tmp_path: Path) -> None:
     setting = Setting(HOLD, None, Collecting(), slow(1e-4), RewardConfig())
     console = Console(quiet=True)
-    assert checkup.before(setting, console) is None
+    assert checkup.before(setting, console, judged=True) is None
     assert checkup.after(tmp_path, setting, None, rows(**LOST), console) == []
     assert not list(tmp_path.iterdir())
 

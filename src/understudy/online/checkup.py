@@ -15,6 +15,7 @@ from rich.console import Console
 from understudy.online.audit import Audit, audit, plain
 from understudy.online.base import Setting
 from understudy.online.diagnosis import Row, Standing, diagnose, facts_of, standing
+from understudy.online.leaks import JUDGED
 from understudy.quality.types import Finding
 from understudy.serial import write_json
 
@@ -23,12 +24,18 @@ __all__ = ["FILE", "after", "before"]
 FILE = "diagnosis.json"
 
 
-def before(setting: Setting, console: Console) -> Audit | None:
-    """Looks at the demonstrations and says what a discriminator could win by; None where there are none."""
+def before(setting: Setting, console: Console, *, judged: bool) -> Audit | None:
+    """Looks at the demonstrations and says what is wrong with them; None where there are none.
+
+    Args:
+        judged: whether the method learns to tell experts from a policy. What only a discriminator goes by is
+            said to nobody else.
+    """
     if setting.data is None:
         return None
     found = audit(setting.data, setting.task)
-    _say([f"the demonstrations: {f}" for f in found.findings], console)
+    told = [f for f in found.findings if judged or f.kind not in JUDGED]
+    _say([f"the demonstrations: {f}" for f in told], console)
     return found
 
 

@@ -102,7 +102,8 @@ def practise_run(
         raise ValueError(f"{data} is not the data that {out} was begun with")
     if not resume:
         write_json(out / "run.json", run)
-    looked = checkup.before(setting, Console(quiet=True) if resume else console)
+    quiet = Console(quiet=True) if resume else console
+    looked = checkup.before(setting, quiet, judged=isinstance(made, Rewarding))
     seeds = fresh_seeds(plan.validation_episodes, episodes or (), VALIDATION_SEED)
     outcome = train(
         made,

@@ -24,6 +24,7 @@ import numpy as np
 
 from understudy.dataset import Dataset
 from understudy.online.base import Setting
+from understudy.online.leaks import JUDGED
 from understudy.online.start import uniform
 from understudy.quality.types import Finding
 
@@ -295,7 +296,8 @@ def _leaks(run: _Run) -> Iterator[Finding]:
         return
     how = "" if run.right is None else f"; the discriminator is right in {run.right:.1%} of the rows"
     for leak in run.facts.leaks:
-        yield replace(leak, evidence=leak.evidence + how)
+        if run.right is not None or leak.kind not in JUDGED:
+            yield replace(leak, evidence=leak.evidence + how)
 
 
 def _diverging(run: _Run) -> Iterator[Finding]:

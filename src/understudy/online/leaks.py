@@ -16,8 +16,10 @@ import numpy as np
 from understudy.episode import Array, Episode
 from understudy.quality.types import Finding
 
-__all__ = ["LEAKS", "Side", "Sides", "clipped", "side_of"]
+__all__ = ["JUDGED", "LEAKS", "Side", "Sides", "clipped", "side_of"]
 
+# What only a discriminator goes by; everything else is wrong with demonstrations for any method.
+JUDGED = frozenset({"clipped", "float-width", "time-like"})
 _CLIPPED = 0.02  # of a column's actions, from which standing exactly at a bound is named
 _TIMES = 5  # that the largest of a column's actions is met at least, for it to be a bound
 _HELD = 20  # different values of a column at least, for their width to mean anything

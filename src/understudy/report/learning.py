@@ -147,9 +147,10 @@ def _chart(
     series = [Series(name, points) for name, points in found.items() if points]
     if not series:
         return None
-    positive = all(p.value > 0 for s in series for p in s.points)
+    values = [p.value for s in series for p in s.points]
+    wide = 0 < 10 * min(values) <= max(values)  # within a decade a logarithmic axis would have no marks
     drawn = curve_figure(
-        series, "environment steps", "", title=title, levels=levels, share=share, log_y=log and positive,
+        series, "environment steps", "", title=title, levels=levels, share=share, log_y=log and wide,
         shape=shape,
     )  # fmt: skip
     return Chart(title, drawn, keys(series, levels) if len(series) > 1 or levels else ())
