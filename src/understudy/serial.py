@@ -12,7 +12,7 @@ import os
 import secrets
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import MISSING, asdict, fields, is_dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from torch import Tensor
 
 __all__ = [
     "CorruptFile",
+    "check_kept",
     "from_spec",
     "of_version",
     "parse",
@@ -201,6 +202,23 @@ def from_spec(kinds: Mapping[str, type[Any]], value: object, what: str) -> Any:
     if not isinstance(value, Mapping) or not isinstance(kind, str) or kind not in kinds:
         raise ValueError(f"{what} is of kind {kind!r}; this version knows {sorted(kinds)}")
     return parse(kinds[kind], {k: v for k, v in value.items() if k != "kind"}, what)
+
+
+def check_kept(state: Mapping[str, Any], settings: Mapping[str, Any], parts: Iterable[str]) -> None:
+    """Refuses a learner's saved state that has other parts or other settings than it has now.
+
+    Args:
+        state: as it was saved, settings and parts side by side.
+        settings: as they are now. parts: names of everything else in the state.
+
+    Raises:
+        ValueError: naming what differs.
+    """
+    if state.keys() != (names := {*settings, *parts}):
+        raise ValueError(f"the state has {sorted(state)}; it must have {sorted(names)}")
+    for name, value in settings.items():
+        if state[name] != value:
+            raise ValueError(f"the state was saved with {name} {state[name]}, this has {value}")
 
 
 def parse(kind: type[_T], value: object, what: str) -> _T:

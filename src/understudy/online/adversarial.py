@@ -25,6 +25,7 @@ from understudy.online.cloned import Cloning, gaussian
 from understudy.online.collect import Collect
 from understudy.online.demonstrated import Demonstrated, beside
 from understudy.rewards import RewardNet
+from understudy.serial import check_kept
 
 __all__ = ["Adversarial", "Judge", "Lessons", "policy_and_demonstrations"]
 
@@ -190,12 +191,7 @@ class Adversarial:
         Raises:
             ValueError: when the state belongs to other settings, demonstrations or environments.
         """
-        mine = self._settings()
-        if state.keys() != (names := {*mine, "collect", "judge", "past", "draws"}):
-            raise ValueError(f"the state has {sorted(state)}; it must have {sorted(names)}")
-        for name, value in mine.items():
-            if state[name] != value:
-                raise ValueError(f"the state was saved with {name} {state[name]}, this has {value}")
+        check_kept(state, self._settings(), ("collect", "judge", "past", "draws"))
         self.judge.load_state_dict(state["judge"])
         self.collect.load_state_dict(state["collect"])
         self._past = [Transitions(*p) for p in state["past"]]

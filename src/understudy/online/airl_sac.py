@@ -36,6 +36,7 @@ from understudy.online.base import Practising, Setting
 from understudy.online.demonstrated import Demonstrated
 from understudy.online.practice import Practice
 from understudy.rewards import RewardConfig, RewardNet
+from understudy.serial import check_kept
 
 __all__ = ["AIRLSAC", "LEARNER", "PLAN", "READING", "STEPS", "Config", "build"]
 
@@ -181,12 +182,7 @@ class AIRLSAC:
         Raises:
             ValueError: when the state belongs to other settings, demonstrations or environments.
         """
-        mine = self._settings()
-        if state.keys() != (names := {*mine, "practice", "shaped", "draws"}):
-            raise ValueError(f"the state has {sorted(state)}; it must have {sorted(names)}")
-        for name, value in mine.items():
-            if state[name] != value:
-                raise ValueError(f"the state was saved with {name} {state[name]}, this has {value}")
+        check_kept(state, self._settings(), ("practice", "shaped", "draws"))
         self._shaped.load_state_dict(state["shaped"])
         self.practice.load_state_dict(state["practice"])
         self._draws.set_state(state["draws"])

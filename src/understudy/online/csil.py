@@ -46,6 +46,7 @@ from understudy.online.coherent import Coherent, Prior
 from understudy.online.demonstrated import Demonstrated, beside
 from understudy.online.practice import Practice
 from understudy.online.start import transitions
+from understudy.serial import check_kept
 
 __all__ = ["CSIL", "LEARNER", "PLAN", "STEPS", "ClippedBellman", "Config", "build"]
 
@@ -232,12 +233,7 @@ class CSIL:
         Raises:
             ValueError: when the state belongs to other settings, demonstrations or environments.
         """
-        mine = self._settings()
-        if state.keys() != (names := {*mine, "practice", "coherent", "draws"}):
-            raise ValueError(f"the state has {sorted(state)}; it must have {sorted(names)}")
-        for name, value in mine.items():
-            if state[name] != value:
-                raise ValueError(f"the state was saved with {name} {state[name]}, this has {value}")
+        check_kept(state, self._settings(), ("practice", "coherent", "draws"))
         self.coherent.load_state_dict(state["coherent"])
         self.practice.load_state_dict(state["practice"])
         self._draws.set_state(state["draws"])

@@ -36,6 +36,7 @@ from understudy.online.cloned import Cloning
 from understudy.online.demonstrated import Demonstrated, beside
 from understudy.online.practice import Practice
 from understudy.rewards import RewardConfig, RewardNet
+from understudy.serial import check_kept
 
 __all__ = ["DAC", "LEARNER", "PLAN", "READING", "STEPS", "Config", "build"]
 
@@ -221,13 +222,7 @@ class DAC:
         Raises:
             ValueError: when the state belongs to other settings, demonstrations or environments.
         """
-        mine = self._settings()
-        names = {*mine, "practice", "discriminator", "draws", "taken", "told"}
-        if state.keys() != names:
-            raise ValueError(f"the state has {sorted(state)}; it must have {sorted(names)}")
-        for name, value in mine.items():
-            if state[name] != value:
-                raise ValueError(f"the state was saved with {name} {state[name]}, this has {value}")
+        check_kept(state, self._settings(), ("practice", "discriminator", "draws", "taken", "told"))
         self.discriminator.load_state_dict(state["discriminator"])
         self.practice.load_state_dict(state["practice"])
         self._draws.set_state(state["draws"])

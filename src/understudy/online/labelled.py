@@ -23,6 +23,7 @@ from understudy.online.base import Setting
 from understudy.online.demonstrated import Demonstrated, beside
 from understudy.online.practice import Practice
 from understudy.online.start import transitions
+from understudy.serial import check_kept
 
 __all__ = ["Labelled", "built", "shares", "told_sides"]
 
@@ -125,12 +126,7 @@ class Labelled:
         Raises:
             ValueError: when the state belongs to other settings, demonstrations or environments.
         """
-        mine = self._settings()
-        if state.keys() != (names := {*mine, "practice", "draws"}):
-            raise ValueError(f"the state has {sorted(state)}; it must have {sorted(names)}")
-        for name, value in mine.items():
-            if state[name] != value:
-                raise ValueError(f"the state was saved with {name} {state[name]}, this has {value}")
+        check_kept(state, self._settings(), ("practice", "draws"))
         self.practice.load_state_dict(state["practice"])
         self._draws.set_state(state["draws"])
 

@@ -48,6 +48,7 @@ from understudy.online.practice import Practice, Reward
 from understudy.online.reward_steps import RewardSteps, half_cosine
 from understudy.online.start import transitions
 from understudy.rewards import RewardConfig, RewardNet
+from understudy.serial import check_kept
 
 __all__ = ["LEARNER", "READING", "STEPS", "Config", "MaxEntIRL", "build", "paid_by"]
 
@@ -258,11 +259,7 @@ class MaxEntIRL:
             ValueError: when the state belongs to other settings, demonstrations or environments.
         """
         mine = {"config": asdict(self.config), "demonstrations": len(self._demos.reward)}
-        if state.keys() != (names := {*mine, "reward", "practice", "draws"}):
-            raise ValueError(f"the state has {sorted(state)}; it must have {sorted(names)}")
-        for name, value in mine.items():
-            if state[name] != value:
-                raise ValueError(f"the state was saved with {name} {state[name]}, this has {value}")
+        check_kept(state, mine, ("reward", "practice", "draws"))
         self._reward.load_state_dict(state["reward"])
         self.practice.load_state_dict(state["practice"])
         self._draws.set_state(state["draws"])

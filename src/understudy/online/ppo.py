@@ -5,14 +5,18 @@ A learned reward is named by --reward RUN.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
+from understudy.agent import Agent
+from understudy.learn.on_policy import OnPolicy
 from understudy.learn.ppo import PPO
 from understudy.learn.ppo import Config as LearnerConfig
 from understudy.online.base import Collecting, Setting
 from understudy.online.collect import Collect, paying
 
-__all__ = ["LEARNER", "PLAN", "STEPS", "Config", "build"]
+__all__ = ["LEARNER", "PLAN", "STEPS", "Config", "build", "with_learner"]
 
 EXAMPLE = "--task pendulum"
 # For tasks whose rewards follow soon. Where they take hundreds of steps to come, 0.99 looks that far.
@@ -28,10 +32,15 @@ class Config:
 
 def build(setting: Setting, config: Config) -> Collect:
     """The learner in its environments."""
+    return with_learner(setting, PPO)
+
+
+def with_learner(setting: Setting, kind: Callable[[Agent, Any], OnPolicy]) -> Collect:
+    """A learner of that kind, with the setting's settings, in its environments."""
     agent, _ = setting.actor()
     return Collect(
         setting.task.make,
-        PPO(agent, setting.learner),
+        kind(agent, setting.learner),
         setting.collecting,
         seed=setting.learner.seed,
         reward=paying(setting.given, setting.learner.discount),

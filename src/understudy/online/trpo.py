@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from understudy.learn.trpo import TRPO
 from understudy.learn.trpo import Config as LearnerConfig
 from understudy.online.base import Collecting, Setting
-from understudy.online.collect import Collect, paying
+from understudy.online.collect import Collect
+from understudy.online.ppo import with_learner
 
 __all__ = ["LEARNER", "PLAN", "STEPS", "Config", "build"]
 
@@ -28,11 +29,4 @@ class Config:
 
 def build(setting: Setting, config: Config) -> Collect:
     """The learner in its environments."""
-    agent, _ = setting.actor()
-    return Collect(
-        setting.task.make,
-        TRPO(agent, setting.learner),
-        setting.collecting,
-        seed=setting.learner.seed,
-        reward=paying(setting.given, setting.learner.discount),
-    )
+    return with_learner(setting, TRPO)
