@@ -240,6 +240,22 @@ def test_actions_are_drawn_anew_unless_their_consequences_count(demos: Dataset, 
     assert torch.equal(lived.action, stored.action) == (reads == "transition")
 
 
+def test_a_given_reward_goes_on_from_where_it_was_with_another_policy() -> None:
+    pendulum = task("pendulum")
+    setting = Setting(pendulum, demonstrate(pendulum, range(1)), Practising(uniform=50), LEARNER, READING)
+    first = build(setting, Config())
+    with torch.no_grad():
+        first.reward.out.bias.fill_(7.0)
+    given = replace(setting, given=first.reward, learner=replace(LEARNER, seed=5))
+    second = build(given, Config())
+    assert second.reward.out.bias.item() == 7.0
+    before, after = (list(b.agent.parameters())[0] for b in (first, second))
+    assert not torch.equal(before, after)
+    second.reward.check_units(second.agent)
+    first.close()
+    second.close()
+
+
 def test_it_is_built_for_a_task_and_its_demonstrations() -> None:
     pendulum = task("pendulum")
     setting = Setting(pendulum, demonstrate(pendulum, range(1)), Practising(uniform=50), LEARNER, READING)

@@ -274,7 +274,9 @@ def build(setting: Setting, config: Config) -> MaxEntIRL:
     """
     data = setting.demonstrations("maxent-irl")
     sac, start = setting.soft()
-    reward = RewardNet.of(sac.agent, setting.reading, setting.learner.seed)
+    # A given reward goes on from where it is, with a policy that starts from nothing: what it forgot of the
+    # places that its last policy left long ago, it learns again.
+    reward = setting.given or RewardNet.of(sac.agent, setting.reading, setting.learner.seed)
     plan = setting.practising
     return MaxEntIRL(
         setting.task.make, data, sac, reward, config,
