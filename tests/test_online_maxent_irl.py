@@ -249,7 +249,7 @@ def test_a_given_reward_goes_on_from_where_it_was_with_another_policy() -> None:
     given = replace(setting, given=first.reward, learner=replace(LEARNER, seed=5))
     second = build(given, Config())
     assert second.reward.out.bias.item() == 7.0
-    before, after = (list(b.agent.parameters())[0] for b in (first, second))
+    before, after = (next(iter(b.agent.parameters())) for b in (first, second))
     assert not torch.equal(before, after)
     second.reward.check_units(second.agent)
     first.close()
