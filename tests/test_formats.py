@@ -307,7 +307,7 @@ def test_the_commands_help_names_every_format(capsys: pytest.CaptureFixture[str]
 
 def test_ctrl_c_leaves_nothing_half_written(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (201, 64, 64, 3), np.uint8)  # slow to pack
-    big = [Episode.demonstration(noise, np.zeros((200, 2)))] * 60
+    big = [Episode.demonstration(noise, np.zeros((200, 2)))] * 30
     source = tmp_path / "in.hdf5"
     formats.write(source, big, "robomimic")
     out = tmp_path / "out"

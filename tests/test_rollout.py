@@ -458,7 +458,7 @@ def test_an_interrupted_script_leaves_no_orphans(tmp_path: Any, how: signal.Sign
     else:
         process.kill()
     try:
-        _, errors = process.communicate(timeout=90)  # until the workers, too, have let go of the pipe
+        _, errors = process.communicate(timeout=20)  # until the workers, too, have let go of the pipe
     finally:
         for pid in pids:
             if _alive(pid):
