@@ -9,8 +9,9 @@ task's reward, its ends or a bias of the reward's form leaks into the learner wo
 
 Scores are (return - beginner's) / (expert's - beginner's) by the policy's mode on fresh seeds, paired by
 seed; the beginner is the better of uniformly random actions and of none, since neither takes skill. A method
-passes where its interval does not lie above 0.1. The last weights are measured, nothing is selected. The file
-is rewritten after every run, and runs that it holds already are not repeated.
+passes where its interval does not lie above 0.1, or where it refuses such demonstrations. The last weights
+are measured, nothing is selected. The file is rewritten after every run, and runs that it holds already are
+not repeated.
 """
 
 from __future__ import annotations
@@ -61,7 +62,10 @@ def one(which: Task, method: str, seed: int, steps: int, episodes: int, test: tu
     own, plan, learner, reading, _ = defaults(method)
     data: Dataset = uniform(which, episodes * which.horizon, seed + 500)  # other seeds than the run's start
     setting = Setting(which, data, plan, type(learner)(**{**vars(learner), "seed": seed}), reading)
-    made = import_module(f"understudy.online.{method}").build(setting, own)
+    try:
+        made = import_module(f"understudy.online.{method}").build(setting, own)
+    except ValueError as e:  # a method may see that there is nothing to learn, and say so
+        return {"steps": steps, "refused": str(e), "passes": True}
     began = time.process_time()
     train(made, Budget(steps=steps, validate_every=steps))
     made.close()
@@ -108,13 +112,15 @@ def main() -> None:
             if name in runs:
                 continue
             run = one(which, method, seed, steps, given.episodes, test)
-            runs[name] = run | scored(run, beside)
+            runs[name] = run if "refused" in run else run | scored(run, beside)
             write_json(
                 given.out,
                 {"settings": asked, "references": beside, "runs": runs, "provenance": provenance()},
             )
-            score = runs[name]["score"]
-            print(f"{name}: {score['value']:.3f} [{score['low']:.3f}, {score['high']:.3f}]", flush=True)
+            if (score := runs[name].get("score")) is None:
+                print(f"{name}: refused: {run['refused']}", flush=True)
+            else:
+                print(f"{name}: {score['value']:.3f} [{score['low']:.3f}, {score['high']:.3f}]", flush=True)
 
 
 if __name__ == "__main__":
