@@ -218,8 +218,8 @@ def test_it_begins_as_the_clone_and_pretraining_leaves_it_so() -> None:
 def test_an_end_is_paid_for_ever_only_where_demonstrations_end(ended: bool) -> None:
     made = learner(homing(ended=ended))
     lived = made.practice.replay.sample(8, torch.Generator().manual_seed(0))
-    over = made._paid(lived._replace(terminated=torch.ones(8)))
-    going = made._paid(lived._replace(terminated=torch.zeros(8)))
+    over, _ = made._paid(lived._replace(terminated=torch.ones(8)))
+    going, _ = made._paid(lived._replace(terminated=torch.zeros(8)))
     assert torch.allclose(over - going, torch.full((8,), 9.0 if ended else 0.0), atol=1e-5)
 
 

@@ -13,7 +13,7 @@ import torch
 
 from understudy.agent import Agent
 from understudy.dataset import Dataset
-from understudy.envs import ActionSpec, adapt, task
+from understudy.envs import task
 from understudy.episode import Episode
 from understudy.learn import discriminator
 from understudy.learn.replay import Transitions
@@ -28,27 +28,10 @@ from understudy.record import demonstrate
 from understudy.rewards import RewardConfig, RewardNet
 from understudy.serial import read_tree, write_tree
 from understudy.train import Budget
+from walk import Walk, make_walk
 
 SMALL = SACConfig(first_temperature=0.1, entropy_in_target=False, hidden=(8,), discount=0.9)
 BRIEF = Config(pretraining=3)
-
-
-class Walk:
-    """A step on a line is what is done; the task ends beyond 0.8, and time after seven steps."""
-
-    action = ActionSpec.box([-1.0], [1.0])
-
-    def reset(self, seed: int | None = None) -> Any:
-        self._at = np.zeros(1, np.float32)
-        return self._at
-
-    def step(self, action: Any) -> Any:
-        self._at = self._at + 0.3 * np.asarray(action, np.float32)
-        return self._at, 0.0, bool(self._at[0] > 0.8), False, {}
-
-
-def make_walk() -> Any:
-    return adapt(Walk(), horizon=7)
 
 
 def episode(n: int, ended: bool, seed: int) -> Episode:

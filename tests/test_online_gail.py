@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from understudy.agent import Columns, Normalizer
 from understudy.dataset import Dataset
-from understudy.envs import ActionSpec, adapt, task
+from understudy.envs import task
 from understudy.episode import Episode
 from understudy.learn import discriminator, trpo
 from understudy.learn.discriminator import Discriminator
@@ -24,28 +24,11 @@ from understudy.online.base import Collecting, Setting
 from understudy.rewards import RewardConfig, RewardNet
 from understudy.serial import read_tree, write_tree
 from understudy.tabular import TabularMDP, occupancy, soft_plan
+from walk import Walk, make_walk
 
 PLAN = Collecting(uniform=20, envs=2, rollout=6)
 READING = RewardConfig("state-action", reward_hidden=(8,), reward_activation="relu")
 LESSONS = Lessons(d_steps=2, d_batch=8)
-
-
-class Walk:
-    """A step on a line is what is done; the task ends beyond 0.8, and time after seven steps."""
-
-    action = ActionSpec.box([-1.0], [1.0])
-
-    def reset(self, seed: int | None = None) -> Any:
-        self._at = np.zeros(1, np.float32)
-        return self._at
-
-    def step(self, action: Any) -> Any:
-        self._at = self._at + 0.3 * np.asarray(action, np.float32)
-        return self._at, 0.0, bool(self._at[0] > 0.8), False, {}
-
-
-def make_walk() -> Any:
-    return adapt(Walk(), horizon=7)
 
 
 def walked(n: int, seed: int) -> Episode:

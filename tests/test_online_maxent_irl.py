@@ -12,7 +12,7 @@ import torch
 
 from irl_once import LINEAR, TRUTH, actor, demonstrations, make_once, theta
 from understudy.dataset import Dataset
-from understudy.envs import ActionSpec, adapt, task
+from understudy.envs import task
 from understudy.episode import Episode
 from understudy.learn.replay import Transitions
 from understudy.learn.sac import SAC
@@ -27,26 +27,9 @@ from understudy.record import demonstrate
 from understudy.rewards import RewardConfig, RewardNet
 from understudy.runtime import tuned
 from understudy.serial import read_tree, write_tree
+from walk import Walk, make_walk
 
 SMALL = SACConfig(temperature=0.5, hidden=(8,), discount=0.9)
-
-
-class Walk:
-    """A step on a line is what is done; the task ends beyond 0.8, and time after seven steps."""
-
-    action = ActionSpec.box([-1.0], [1.0])
-
-    def reset(self, seed: int | None = None) -> Any:
-        self._at = np.zeros(1, np.float32)
-        return self._at
-
-    def step(self, action: Any) -> Any:
-        self._at = self._at + 0.3 * np.asarray(action, np.float32)
-        return self._at, 0.0, bool(self._at[0] > 0.8), False, {}
-
-
-def make_walk() -> Any:
-    return adapt(Walk(), horizon=7)
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from imitation.data.wrappers import RolloutInfoWrapper
 from imitation.rewards.reward_nets import BasicRewardNet, BasicShapedRewardNet
 from imitation.util import logger
 from imitation.util.networks import RunningNorm
+from imitation_episode import episode
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv
 from worker import serve, spec, versions
@@ -69,16 +70,6 @@ def returns(_: int) -> list[float]:
     """The return of the last run's policy, by its mode, on every seed."""
     env = gym.make("Pendulum-v1")
     return [episode(env, LAST[0], seed) for seed in ASK["seeds"]]
-
-
-def episode(env: gym.Env, policy: PPO, seed: int) -> float:
-    obs, _ = env.reset(seed=seed)
-    total, done = 0.0, False
-    while not done:
-        action, _ = policy.predict(obs, deterministic=True)
-        obs, reward, terminated, truncated, _ = env.step(action)
-        total, done = total + float(reward), terminated or truncated
-    return total
 
 
 def main() -> None:

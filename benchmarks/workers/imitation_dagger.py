@@ -13,6 +13,7 @@ from imitation.algorithms import bc
 from imitation.algorithms.dagger import LinearBetaSchedule, SimpleDAggerTrainer
 from imitation.policies.base import FeedForward32Policy
 from imitation.util import logger
+from imitation_episode import episode
 from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.vec_env import DummyVecEnv
 from worker import serve, spec, versions
@@ -95,16 +96,6 @@ def returns(_: int) -> dict[str, list[float]]:
     env = gym.make("Pendulum-v1")
     both = {"policy": LAST[0], "expert": Controller(env.observation_space, env.action_space)}
     return {k: [episode(env, p, seed) for seed in ASK["seeds"]] for k, p in both.items()}
-
-
-def episode(env: gym.Env, acts: BasePolicy, seed: int) -> float:
-    obs, _ = env.reset(seed=seed)
-    total, done = 0.0, False
-    while not done:
-        action, _ = acts.predict(obs, deterministic=True)
-        obs, reward, terminated, truncated, _ = env.step(action)
-        total, done = total + float(reward), terminated or truncated
-    return total
 
 
 def main() -> None:

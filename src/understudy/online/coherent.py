@@ -163,16 +163,21 @@ class Coherent:
         far = torch.cdist(obs, self.anchors).amin(1) / self.length
         return (1 - self._doubt) * torch.exp(-0.5 * far * far)
 
-    @torch.no_grad()
     def reward(self, obs: Tensor, action: Tensor) -> Tensor:
         """What steps pay, [N], for observations [N, O] and actions [N, A]."""
+        return self.pays(obs, action)[0]
+
+    @torch.no_grad()
+    def pays(self, obs: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
+        """What steps pay, [N], and how well their states are known, [N]."""
         mode, s = _modes(self._clone, obs), self.spread
         z = (action - mode) / s
         root = s * math.sqrt(2)
         inside = (torch.erf((1 - mode) / root) + torch.erf((1 + mode) / root)) / 2
         ratio = (math.log(2 * _NORMAL) - s.log() - 0.5 * z * z - inside.log()).sum(1)
-        c = self.known(obs).clamp(min=1e-30)
-        return self.unit * torch.logaddexp(torch.log1p(-c), c.log() + ratio)
+        known = self.known(obs)
+        c = known.clamp(min=1e-30)
+        return self.unit * torch.logaddexp(torch.log1p(-c), c.log() + ratio), known
 
     def state_dict(self) -> dict[str, Any]:
         """All that it pays by: a tree for `serial.write_tree`."""

@@ -151,11 +151,16 @@ class CSIL:
     ) -> None:
         self.config, self.coherent, self._sac = config, coherent, sac
         self._demos = demos
-        self.practice = Practice(make_env, sac, seed=seed, start=start, batch=batch, updates=0, every=every)
+        self.practice = Practice(
+            make_env, sac, seed=seed, start=start, batch=batch, updates=updates, every=every,
+            lesson=self.update,
+        )  # fmt: skip
         self._experts = round(batch * config.expert_share)
         self._others = batch - self._experts
-        self._updates, self._every = updates, every
         self._draws = stream(seed, 9)
+        # A step behind the end of the task pays as demonstrations do, in the mean, if some of them end.
+        discount, ended = sac.config.discount, float(bool(demos.rows.terminated.any()))
+        self._ever = discount / (1 - discount) * ended
 
     @property
     def agent(self) -> Agent:
@@ -171,11 +176,7 @@ class CSIL:
         """
         if not self.practice.steps:
             self._prepare()
-        told = self.practice.step()
-        if self.practice.steps % self._every == 0:
-            for _ in range(self._updates):
-                told |= self.update()
-        return told
+        return self.practice.step()
 
     def _prepare(self) -> None:
         """The critics learn what the clone is worth; the actor goes back to it after each update."""
@@ -188,24 +189,18 @@ class CSIL:
         """One update of critic and actor, on demonstrations and what was lived, paid anew."""
         lived = self.practice.replay.sample(self._others, self._draws)
         mixed = beside(self._demos.draw(self._experts, self._draws), lived) if self._experts else lived
-        paid = self._paid(mixed)
+        paid, known = self._paid(mixed)
         told = self._sac.update(mixed._replace(reward=paid))
         told["reward_policy"] = float(paid[self._experts :].mean())
-        told["known"] = float(self.coherent.known(lived.obs).mean())
+        told["known"] = float(known[self._experts :].mean())
         if self._experts:
             told["reward_expert"] = float(paid[: self._experts].mean())
         return told
 
-    def _paid(self, batch: Transitions) -> Tensor:
-        """[B], with what follows an end for ever after."""
-        discount = self._sac.config.discount
-        ever = discount / (1 - discount) * self._ended
-        return self.coherent.reward(batch.obs, batch.action) + batch.terminated * ever
-
-    @property
-    def _ended(self) -> float:
-        """What a step behind the end of the task pays: as demonstrations do, in the mean, if some end."""
-        return float(bool(self._demos.rows.terminated.any()))
+    def _paid(self, batch: Transitions) -> tuple[Tensor, Tensor]:
+        """[B], with what follows an end for ever after; and how well the states are known, [B]."""
+        paid, known = self.coherent.pays(batch.obs, batch.action)
+        return paid + batch.terminated * self._ever, known
 
     def close(self) -> None:
         """Frees what the environment holds."""
@@ -224,7 +219,6 @@ class CSIL:
         return {
             "config": asdict(self.config),
             "demonstrations": self._demos.fingerprint(),
-            "updates": [self._updates, self._every],
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -234,8 +228,8 @@ class CSIL:
             ValueError: when the state belongs to other settings, demonstrations or environments.
         """
         check_kept(state, self._settings(), ("practice", "coherent", "draws"))
-        self.coherent.load_state_dict(state["coherent"])
         self.practice.load_state_dict(state["practice"])
+        self.coherent.load_state_dict(state["coherent"])
         self._draws.set_state(state["draws"])
 
 

@@ -127,10 +127,13 @@ class DAC:
         self.config, self._demos, self._sac = config, demos, sac
         discount = sac.config.discount
         self.discriminator = Discriminator(reward, config.discriminator, discount=discount, seed=seed)
-        self.practice = Practice(make_env, sac, seed=seed, start=start, batch=batch, updates=0, every=every)
+        self.practice = Practice(
+            make_env, sac, seed=seed, start=start, batch=batch, updates=updates, every=every,
+            lesson=self.update,
+        )  # fmt: skip
         self._half, self._experts = batch // 2, round(batch * config.expert_share)
         self._others = batch - self._experts
-        self._updates, self._every, self._seed, self._discount = updates, every, seed, discount
+        self._seed, self._discount = seed, discount
         self._draws = stream(seed, 6)
         self._taken, self._told = 0, dict[str, float]()
 
@@ -153,11 +156,7 @@ class DAC:
         """
         if not self.practice.steps:
             self._prepare()
-        told = self.practice.step()
-        if self.practice.steps % self._every == 0:
-            for _ in range(self._updates):
-                told |= self.update()
-        return told
+        return self.practice.step()
 
     def _prepare(self) -> None:
         """What comes before the first step."""
@@ -213,7 +212,6 @@ class DAC:
         return {
             "config": asdict(self.config),
             "demonstrations": self._demos.fingerprint(),
-            "updates": [self._updates, self._every],
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -223,8 +221,8 @@ class DAC:
             ValueError: when the state belongs to other settings, demonstrations or environments.
         """
         check_kept(state, self._settings(), ("practice", "discriminator", "draws", "taken", "told"))
-        self.discriminator.load_state_dict(state["discriminator"])
         self.practice.load_state_dict(state["practice"])
+        self.discriminator.load_state_dict(state["discriminator"])
         self._draws.set_state(state["draws"])
         self._taken, self._told = int(state["taken"]), dict(state["told"])
 

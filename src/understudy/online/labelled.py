@@ -71,9 +71,12 @@ class Labelled:
             )
         if pretraining < 0:
             raise ValueError(f"pretraining is {pretraining}; it must be a number of updates")
-        self.practice = Practice(make_env, sac, seed=seed, start=start, batch=batch, updates=0, every=every)
+        self.practice = Practice(
+            make_env, sac, seed=seed, start=start, batch=batch, updates=updates, every=every,
+            lesson=self.update,
+        )  # fmt: skip
         self._demos, self._sac, self._half = demos, sac, batch // 2
-        self._updates, self._every, self._pretraining = updates, every, pretraining
+        self._pretraining = pretraining
         self._draws = stream(seed, _STREAM)
 
     @property
@@ -89,11 +92,7 @@ class Labelled:
         if not self.practice.steps:
             for _ in range(self._pretraining):
                 self.update()
-        told = self.practice.step()
-        if self.practice.steps % self._every == 0:
-            for _ in range(self._updates):
-                told |= self.update()
-        return told
+        return self.practice.step()
 
     def update(self) -> dict[str, float]:
         """One update on a half of each kind, the demonstrations first."""
@@ -115,10 +114,7 @@ class Labelled:
         }
 
     def _settings(self) -> dict[str, Any]:
-        return {
-            "demonstrations": self._demos.fingerprint(),
-            "updates": [self._updates, self._every, self._pretraining],
-        }
+        return {"demonstrations": self._demos.fingerprint(), "pretraining": self._pretraining}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continues from there to the same bits as if there had been no interruption.

@@ -82,6 +82,7 @@ class Practice:
         updates: after each step of the environment, or each n-th one.
         every: n, for `updates`.
         reward: None for the environment's own, or what is asked for the rewards of every batch instead.
+        lesson: None for updates on batches from the replay, or what an update is instead, and what it tells.
 
     Raises:
         ValueError: when a number is out of its range, or the learner does not fit the environment.
@@ -99,6 +100,7 @@ class Practice:
         updates: int = 1,
         every: int = 1,
         reward: Reward | None = None,
+        lesson: Callable[[], dict[str, float]] | None = None,
     ) -> None:
         if batch < 1 or updates < 0 or every < 1 or seed < 0:
             raise ValueError(
@@ -106,7 +108,7 @@ class Practice:
             )
         self.sac, self.replay = sac, Replay(capacity, sac.obs, sac.action)
         self._batch, self._updates, self._every = batch, updates, every
-        self._reward, self._seed = reward, seed
+        self._reward, self._seed, self._lesson = reward, seed, lesson or self.update
         self._env, self._flat = make_env(), Flat(sac.agent)
         if self._env.action.width != sac.action:
             raise ValueError(
@@ -134,7 +136,7 @@ class Practice:
         told = self._live()
         if self.steps % self._every == 0:
             for _ in range(self._updates):
-                told |= self.update()
+                told |= self._lesson()
         return told
 
     def update(self) -> dict[str, float]:

@@ -13,13 +13,14 @@ not, task by task; `entropy_in_target` is off here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from understudy.agent import Agent
+from understudy.envs.door import DoorEnv
 from understudy.learn.replay import Replay, Transitions
 from understudy.learn.sac import SAC, stream
 from understudy.learn.sac import Config as LearnerConfig
@@ -66,13 +67,13 @@ class RLPD:
     """A practice whose updates are on `halves`; the caller owns time.
 
     Args:
-        practice: without updates of its own.
-        sac: its learner.
+        make_env: makes the environment.
+        sac: the learner.
         demos: the demonstrations as the learner sees them.
-        batch: rows in an update, half of each kind.
-        updates: after each step of the environment, or each n-th one.
-        every: n, for `updates`.
-        seed: of what is drawn.
+        plan: how the environment is lived in; half of a batch is of each kind.
+        seed: of the episodes and of what is drawn.
+        start: transitions to begin the replay with.
+        capacity: of the replay.
 
     Raises:
         ValueError: when the batch has no half.
@@ -80,21 +81,24 @@ class RLPD:
 
     def __init__(
         self,
-        practice: Practice,
+        make_env: Callable[[], DoorEnv],
         sac: SAC,
         demos: Transitions,
+        plan: Practising,
         *,
-        batch: int,
-        updates: int,
-        every: int,
         seed: int,
+        start: Transitions,
+        capacity: int,
     ) -> None:
-        self.practice, self._sac = practice, sac
+        self.practice = Practice(
+            make_env, sac, seed=seed, start=start, capacity=capacity, batch=plan.batch,
+            updates=plan.updates, every=plan.every, lesson=self.update,
+        )  # fmt: skip
+        self._sac, self._plan = sac, plan
         self.demos = Replay(len(demos.reward), sac.obs, sac.action)
         self.demos.add(*demos)
-        self._batch, self._updates, self._every = batch, updates, every
         self._draws = stream(seed, 3)
-        halves(self.demos, self.demos, batch, torch.Generator())  # a batch without a half is refused now
+        halves(self.demos, self.demos, plan.batch, torch.Generator())  # one without a half is refused now
 
     @property
     def agent(self) -> Agent:
@@ -103,11 +107,11 @@ class RLPD:
 
     def step(self) -> dict[str, float]:
         """One step of the environment, and the updates that follow it; what they told."""
-        told = self.practice.step()
-        if self.practice.steps % self._every == 0:
-            for _ in range(self._updates):
-                told |= self._sac.update(halves(self.demos, self.practice.replay, self._batch, self._draws))
-        return told
+        return self.practice.step()
+
+    def update(self) -> dict[str, float]:
+        """One update on a half of each kind."""
+        return self._sac.update(halves(self.demos, self.practice.replay, self._plan.batch, self._draws))
 
     def close(self) -> None:
         """Frees what the environment holds."""
@@ -116,10 +120,13 @@ class RLPD:
     def state_dict(self) -> dict[str, Any]:
         """The practice and where the draws are: a tree for `serial.write_tree`."""
         return {
-            "settings": [self._batch, self._updates, self._every, len(self.demos)],
+            "settings": self._settings(),
             "practice": self.practice.state_dict(),
             "draws": self._draws.get_state(),
         }
+
+    def _settings(self) -> list[int]:
+        return [self._plan.batch, self._plan.updates, self._plan.every, len(self.demos)]
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continues from there to the same bits.
@@ -127,8 +134,7 @@ class RLPD:
         Raises:
             ValueError: when the state belongs to other settings, demonstrations or environments.
         """
-        mine = [self._batch, self._updates, self._every, len(self.demos)]
-        if state["settings"] != mine:
+        if state["settings"] != (mine := self._settings()):
             raise ValueError(
                 f"the state's batch, updates, every and demonstrations are {state['settings']}, this "
                 f"has {mine}"
@@ -148,13 +154,7 @@ def build(setting: Setting, config: Config) -> RLPD:
     data, plan, seed = setting.demonstrations("rlpd"), setting.practising, setting.sac.seed
     agent, first = setting.actor()
     demos = paid_demonstrations(agent, data, first)
-    sac = SAC(agent, setting.sac)
-    practice = Practice(
-        setting.task.make,
-        sac,
-        seed=seed,
-        start=transitions(agent, first),
-        capacity=config.capacity,
-        updates=0,
-    )
-    return RLPD(practice, sac, demos, batch=plan.batch, updates=plan.updates, every=plan.every, seed=seed)
+    return RLPD(
+        setting.task.make, SAC(agent, setting.sac), demos, plan,
+        seed=seed, start=transitions(agent, first), capacity=config.capacity,
+    )  # fmt: skip
