@@ -101,7 +101,7 @@ def described(dac: Any) -> dict[str, Any]:
         "batch": 2 * dac._half,
         "actor_every": own.actor_every,
         "d_every": dac.config.d_every,
-        "updates": [dac._updates, dac._every],
+        "updates": [dac.practice._updates, dac.practice._every],
     }
 
 
@@ -118,7 +118,7 @@ def pieces(dac: Any) -> dict[str, Callable[[], Any]]:
     both = beside(experts, lived)
     paid = dac.reward.relabel(both, 0.99)
     return {
-        "simulation and drawn action": dac.practice.step,
+        "simulation and drawn action": dac.practice._live,
         "batch": batch,
         "discriminator": lambda: dac.discriminator.step(experts, lived),
         "pay": lambda: dac.reward.relabel(both, 0.99),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -414,6 +414,28 @@ def test_a_tuned_temperature_holds_the_entropy_at_its_target() -> None:
     assert sac.temperature == pytest.approx(0.215, rel=0.25)
 
 
+@pytest.mark.parametrize("temperature_in", ["reward", "value"])
+def test_a_temperature_in_units_of_value_does_not_mind_the_scale_of_rewards(
+    temperature_in: Literal["reward", "value"],
+) -> None:
+    """The best density at α has variance α/2k where -k a² is paid: in units of value it is the same for all k."""
+    n, spreads = 2048, []
+    action = 2 * torch.rand(n, 1, generator=torch.Generator().manual_seed(0)) - 1
+    for scale in (1.0, 32.0):
+        reward = scale * (-5 * action[:, 0].square() - 1)
+        replay = filled(torch.ones(n, 1), action, reward, torch.ones(n, 1), torch.ones(n))
+        config = Config(temperature=0.1, temperature_in=temperature_in, hidden=(32, 32), learning_rate=3e-3)
+        sac = SAC(agent := an_agent(1, 1), config)
+        trained(sac, replay, 1500)
+        assert isinstance(agent.head, GaussianHead)
+        with torch.no_grad():
+            spreads.append(float(agent.head.parts(agent.trunk({"state": torch.ones(1, 1, 1)}))[1].exp()))
+        size = scale * (1 + 5 / 3) if temperature_in == "value" else 1.0
+        assert sac.temperature == pytest.approx(0.1 * size, rel=0.1)
+    ratio = spreads[0] / spreads[1]
+    assert ratio < 1.15 if temperature_in == "value" else ratio > 2
+
+
 def test_entropy_counts_in_the_target_only_where_it_should() -> None:
     """In a loop that pays nothing, what is worth something is the entropy of the steps to come."""
     n = 256
@@ -505,7 +527,8 @@ def test_densities_are_those_of_the_head(hidden: tuple[int, ...]) -> None:
         {"discount": 1.0}, {"temperature": 0.0}, {"first_temperature": -1.0}, {"critic": "triple"},
         {"hidden": ()}, {"learning_rate": 0.0}, {"polyak": 0.0}, {"actor_every": 0}, {"seed": -1},
         {"critics": 0}, {"critics": 3, "target_critics": 4},
-        {"target_entropy": math.inf}, {"temperature": 1.0, "target_entropy": -1.0},
+        {"target_entropy": math.inf}, {"temperature_in": "nats"},
+        {"temperature": 1.0, "target_entropy": -1.0},
     ],
 )  # fmt: skip
 def test_settings_out_of_range_are_refused(wrong: dict[str, object]) -> None:

@@ -112,6 +112,7 @@ class Found(NamedTuple):
 
     loss: float  # the lesson's, mean over critics
     value: float  # mean Q(s, a) of the first critic
+    size: float  # mean |Q(s, a)| of it
     told: Mapping[str, float]  # what the lesson says besides
 
 
@@ -209,7 +210,8 @@ class Critics:
         self._adam.step(rate)
         if self.norm != "none":
             self._measure(self._unit.follow(found.toward))
-        return Found(found.loss, float(said[0][0].mean()), found.told)
+        q = said[0][0]
+        return Found(found.loss, float(q.mean()), float(q.abs().mean()), found.told)
 
     def _least(self, following: Tensor, said: Tensor | None, generator: torch.Generator) -> Tensor:
         """[M, B], the same for all critics: the least value of next states. `said`: by CrossQ's nets."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -27,6 +27,8 @@ from understudy.learn.replay import Transitions
 
 __all__ = ["SAC", "Config", "stream"]
 
+_LEAST_SIZE = 1e-3  # of values, so that a temperature in units of them never vanishes
+
 
 @dataclass(frozen=True)
 class Config:
@@ -37,6 +39,8 @@ class Config:
         temperature: α, the worth of a nat of entropy in units of reward; None tunes it to `target_entropy`.
         first_temperature: where a tuned temperature starts.
         target_entropy: in nats, of the action in (-1, 1)^A; None is -A. Of a tuned temperature only.
+        temperature_in: what α counts in: units of "reward", or of "value", the running mean of |Q|. Where
+            what is paid is itself learned, values grow faster than a temperature is tuned.
         entropy_in_target: whether the critics count the entropy of later steps as reward. Without it they
             value rewards alone, and the actor alone is paid for being random.
         critic: "plain", "layernorm" or "crossq"; see `critics.Critics`.
@@ -54,6 +58,7 @@ class Config:
     temperature: float | None = None
     first_temperature: float = 1.0
     target_entropy: float | None = None
+    temperature_in: Literal["reward", "value"] = "reward"
     entropy_in_target: bool = True
     critic: Critic = "layernorm"
     critics: int = 2
@@ -70,6 +75,7 @@ class Config:
             "temperature": self.temperature is None or 0 < self.temperature < math.inf,
             "first_temperature": 0 < self.first_temperature < math.inf,
             "target_entropy": self.target_entropy is None or math.isfinite(self.target_entropy),
+            "temperature_in": self.temperature_in in ("reward", "value"),
             "critic": self.critic in ("plain", "layernorm", "crossq"),
             "critics": 1 <= self.critics <= 1000,
             "target_critics": self.target_critics is None or 1 <= self.target_critics <= self.critics,
@@ -129,7 +135,7 @@ class SAC:
 
     @property
     def temperature(self) -> float:
-        """α now."""
+        """α now, in units of reward."""
         return self._temperature.value
 
     @torch.no_grad()
@@ -174,6 +180,7 @@ class SAC:
             self._told = {"actor_loss": alpha * log_prob - float(value.mean()), "entropy": -log_prob}
             self._temperature.step(-log_prob, config.learning_rate)
         self._critics.follow(config.polyak)
+        self._temperature.see(found.size)
         self._updates += 1
         told = {"critic_loss": found.loss, "q": found.value, "temperature": self.temperature}
         return told | self._told | dict(found.told)
@@ -245,11 +252,17 @@ class Temperature:
         first = config.first_temperature if config.temperature is None else config.temperature
         self._target = -float(action) if config.target_entropy is None else config.target_entropy
         self._log, self._first, self._second, self._count = math.log(first), 0.0, 0.0, 0
+        self._relative, self._size = config.temperature_in == "value", 1.0
 
     @property
     def value(self) -> float:
-        """α now."""
-        return math.exp(self._log)
+        """α now, in units of reward."""
+        return math.exp(self._log) * self._size
+
+    def see(self, size: float) -> None:
+        """Takes in the mean |Q| of an update: of a hundred of them, where α counts in it."""
+        if self._relative:
+            self._size = max(self._size + 0.01 * (size - self._size), _LEAST_SIZE)
 
     def step(self, entropy: float, rate: float) -> None:
         """One step of Adam; nothing where α is fixed."""
@@ -264,10 +277,12 @@ class Temperature:
         self._log -= rate * first / (math.sqrt(second) + 1e-8)
 
     def state_dict(self) -> dict[str, float]:
-        """log α and Adam's moments."""
-        return {"log": self._log, "first": self._first, "second": self._second, "count": self._count}
+        """log α, Adam's moments and the size of values."""
+        moments = {"first": self._first, "second": self._second, "count": self._count}
+        return {"log": self._log, **moments, "size": self._size}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continues from there."""
         self._log, self._first = float(state["log"]), float(state["first"])
         self._second, self._count = float(state["second"]), int(state["count"])
+        self._size = float(state["size"])
