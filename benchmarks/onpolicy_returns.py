@@ -13,20 +13,15 @@ is in the file is not repeated. A seed's figure stands beside each mean; an inte
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from common import ROOT, Contender, arguments, emit, launch, missing, significant
+from common import Contender, launch, significant
+from returns import EPISODES, curve, grown, options, peers_packages
 from understudy.evaluate import FIRST_SEED
-from understudy.numerics import bootstrap
 
-PEER = ROOT / ".peers" / "imitation"
-ENVS, ROLLOUT, UNIFORM, EPISODES = 8, 256, 1_000, 20
+ENVS, ROLLOUT, UNIFORM = 8, 256, 1_000
 LESSON = ENVS * ROLLOUT
 TASKS = {  # name -> Gymnasium's id, lessons in all, and how many lie between two measurements
     "pendulum": ("Pendulum-v1", 49, 7),
@@ -47,54 +42,23 @@ def contender(name: str, task: str, seed: int) -> Contender:
     spec |= {"method": method, "learner": LEARNERS[method]}
     if name == method:
         return launch(name, "understudy_onpolicy.py", spec | {"uniform": UNIFORM})
-    packages = next(PEER.glob("lib/python3*/site-packages"))
-    return launch(name, "sb3_onpolicy.py", spec | {"id": TASKS[task][0], "packages": str(packages)})
+    return launch(name, "sb3_onpolicy.py", spec | {"id": TASKS[task][0], "packages": peers_packages()})
 
 
 def run(name: str, task: str, seed: int) -> dict[str, Any]:
     """One run: the mean return after so many steps, and the steps of a CPU second."""
     _, lessons, every = TASKS[task]
-    cpu, done, curve = 0.0, 0, dict[str, float]()
+    parts = [LESSON * min(every, lessons - done) for done in range(0, lessons, every)]
     with contender(name, task, seed) as worker:
-        while done < lessons:
-            part = min(every, lessons - done)
-            cpu, done = cpu + worker.run("practise", part * LESSON)["cpu"], done + part
-            returns = worker.run("measure", EPISODES)["result"]
-            curve[str(done * LESSON)] = significant(float(np.mean(returns)), 5)
+        found, cpu = curve(worker, parts)
         facts = worker.facts
     rate = significant(lessons * LESSON / cpu)
-    return {"task": task, "contender": name, "seed": seed, "curve": curve, "steps_a_cpu_second": rate} | facts
-
-
-def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Task -> contender -> the mean return after all steps, with its interval over seeds, and the speed."""
-    out: dict[str, Any] = {}
-    for r in runs:
-        mine = [x for x in runs if (x["task"], x["contender"]) == (r["task"], r["contender"])]
-        last = [float(list(x["curve"].values())[-1]) for x in mine]
-        found: dict[str, Any] = {"value": significant(float(np.mean(last)))}
-        if len(last) > 1:
-            e = bootstrap(np.array(last))
-            found |= {"low": significant(e.low), "high": significant(e.high)}
-        speed = significant(float(np.median([x["steps_a_cpu_second"] for x in mine])))
-        each = {str(x["seed"]): value for x, value in zip(mine, last, strict=True)}
-        found |= {"n": len(last), "seeds": each, "steps_a_cpu_second": speed}
-        out.setdefault(r["task"], {})[r["contender"]] = found
-    return out
-
-
-def asked(args: argparse.Namespace) -> list[tuple[str, str, int]]:
-    """(contender, task, seed), the first seed of all before the second of any."""
-    return [(c, t, s) for t in args.tasks for s in range(args.seeds) for c in args.contenders]
+    return {"task": task, "contender": name, "seed": seed, "curve": found, "steps_a_cpu_second": rate} | facts
 
 
 def main() -> None:
     """Runs what is missing, and prints the record."""
-    parser = arguments(__doc__)
-    parser.add_argument("--seeds", type=int, default=5, help="0, 1, ...")
-    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=["pendulum"])
-    parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS))
-    args = parser.parse_args()
+    args = options(__doc__, TASKS, ["pendulum"], CONTENDERS)
     out: Path | None = args.json_out
     setting: dict[str, Any] = {
         "envs": ENVS, "rollout": ROLLOUT, "uniform": UNIFORM, "episodes": EPISODES, "first_seed": FIRST_SEED,
@@ -105,17 +69,7 @@ def main() -> None:
     found = json.loads(out.read_text()) if out is not None and out.is_file() else {}
     # Runs with other settings are done anew.
     runs = list(found["runs"]) if found and found["setting"]["learners"] == LEARNERS else []
-    known = {(r["contender"], r["task"], r["seed"]) for r in runs}
-    if not (PEER / ".complete").is_file():
-        setting["stable-baselines3"] = missing("imitation", None)
-        args.contenders = [c for c in args.contenders if not c.startswith("stable")]
-    for job in asked(args):
-        if job not in known:
-            runs.append(run(*job))
-            print(f"{job}: {runs[-1]['curve']}, {runs[-1]['steps_a_cpu_second']} a second", file=sys.stderr)
-            if out is not None:
-                emit({"setting": setting, "summary": summary(runs), "runs": runs}, out)
-    emit({"setting": setting, "summary": summary(runs), "runs": runs}, out)
+    grown(args, runs, run, setting, "steps_a_cpu_second")
 
 
 if __name__ == "__main__":
