@@ -418,7 +418,7 @@ def test_a_tuned_temperature_holds_the_entropy_at_its_target() -> None:
 def test_a_temperature_in_units_of_value_does_not_mind_the_scale_of_rewards(
     temperature_in: Literal["reward", "value"],
 ) -> None:
-    """The best density at α has variance α/2k where -k a² is paid: in units of value it is the same for all k."""
+    """Where -k a² is paid, the best density has variance α/2k: in units of value it is one for all k."""
     n, spreads = 2048, []
     action = 2 * torch.rand(n, 1, generator=torch.Generator().manual_seed(0)) - 1
     for scale in (1.0, 32.0):
