@@ -12,8 +12,10 @@ import pytest
 from understudy import cli
 from understudy.agent import load
 from understudy.envs import task
+from understudy.learn import discriminator
+from understudy.online import dac
 from understudy.rewards import load_reward
-from understudy.runs import open_run
+from understudy.runs import nothing_else_asked, open_run
 
 TINY = ("--hidden", "16", "--batch", "8", "--uniform", "30", "--validation-episodes", "2")
 
@@ -92,6 +94,16 @@ def test_other_settings_than_its_own_are_refused_on_resumption(
         assert words in run(capsys, "train", "sac", "--out", out, "--resume", *more, status=2)
     assert open_run(tmp_path / "run")["task"] == "reacher"
     assert "is not empty" in train(capsys, tmp_path / "run", 20, status=2)
+
+
+def test_of_nested_settings_each_may_be_repeated_by_itself(tmp_path: Path) -> None:
+    mine = dac.Config(discriminator=discriminator.Config(d_rate=1e-4, penalty=5.0))
+    usual = dac.Config()
+    repeated = dac.Config(discriminator=discriminator.Config(d_rate=1e-4))
+    nothing_else_asked(tmp_path, (repeated,), (mine,), (usual,))
+    other = dac.Config(discriminator=discriminator.Config(d_rate=2e-4, penalty=5.0))
+    with pytest.raises(ValueError, match=r"d_rate is 0\.0002, but .* was begun with 0\.0001"):
+        nothing_else_asked(tmp_path, (other,), (mine,), (usual,))
 
 
 def test_what_cannot_be_is_refused_in_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

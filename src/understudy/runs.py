@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, is_dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
@@ -422,10 +422,13 @@ def nothing_else_asked(
     unsaid = tuple(type(given)() for given in asked) if usual is None else usual
     for given, own, silent in zip(asked, kept, unsaid, strict=True):
         for name, value in vars(given).items():
-            if value not in (getattr(silent, name), getattr(own, name)):
+            mine, usually = getattr(own, name), getattr(silent, name)
+            if is_dataclass(value) and type(value) is type(mine) is type(usually):
+                nothing_else_asked(out, (value,), (mine,), (usually,))
+            elif value not in (usually, mine):
                 raise ValueError(
-                    f"{name} is {value!r}, but {out} was begun with {getattr(own, name)!r}; --resume goes on "
-                    "with the run's own settings, so leave it out"
+                    f"{name} is {value!r}, but {out} was begun with {mine!r}; --resume goes on with the "
+                    "run's own settings, so leave it out"
                 )
 
 
