@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from understudy.envs.door import DoorEnv
 from understudy.learn.replay import Transitions
 from understudy.learn.sac import SAC, Config
 from understudy.online import Flat, Practice, actor, shortfall, transitions, uniform
+from understudy.online.base import Practising, Setting
 from understudy.online.start import FIRST_SEED, RUN_SEEDS
+from understudy.rewards import RewardConfig, RewardNet
 from understudy.rollout import rollout
 from understudy.serial import read_tree, write_tree
 from understudy.train import Budget, train
@@ -75,6 +78,21 @@ def test_the_bounds_of_the_task_are_one_to_the_agent() -> None:
     }
     data = Dataset.from_columns(tiny, still[0].action, [len(still[0])])
     assert actor(slide().action, data).obs_normalizers["b"].scale.item() == pytest.approx(0.01)
+
+
+def test_an_actor_can_see_observations_as_they_are() -> None:
+    plan = Practising(uniform=40, observations="raw")
+    setting = Setting(PENDULUM, None, plan, Config(hidden=(8,)), RewardConfig())
+    agent, first = setting.actor()
+    seen = transitions(agent, first).obs.numpy()
+    assert np.array_equal(seen, np.concatenate([e.obs["state"][:-1] for e in first]))
+    usual, _ = replace(setting, plan=Practising(uniform=40)).actor()
+    assert not np.array_equal(seen, transitions(usual, first).obs.numpy())
+    given = RewardNet.of(usual, RewardConfig(reward_hidden=(4,)), 0)
+    with pytest.raises(ValueError, match="a given reward has units of its own"):
+        replace(setting, given=given).actor()
+    with pytest.raises(ValueError, match="must be standard or raw"):
+        Practising(observations="scaled")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

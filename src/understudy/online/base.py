@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 from understudy.agent import Agent, Chunked
+from understudy.agent.normalize import Kind
 from understudy.dataset import Dataset
 from understudy.envs import Task
 from understudy.learn.replay import Transitions
@@ -40,6 +41,10 @@ class Practising:
     validation_episodes: int = 10
     """Episodes for each validation, on seeds that nothing else uses; "validation" is minus their mean
     return by the environment's own reward."""
+    observations: Literal["standard", "raw"] = "standard"
+    """What the networks see: observations in standard deviations of the demonstrations and the random steps
+    together, or as the task gives them. Without demonstrations, on robots that soon leave what random steps
+    show (a hopper's first steps end in a fall), raw ones are often the better units."""
 
     def __post_init__(self) -> None:
         _positive(self)
@@ -58,14 +63,20 @@ class Collecting:
     validation_episodes: int = 10
     """Episodes for each validation, on seeds that nothing else uses; "validation" is minus their mean
     return by the environment's own reward."""
+    observations: Literal["standard", "raw"] = "standard"
+    """What the networks see: observations in standard deviations of the demonstrations and the random steps
+    together, or as the task gives them. Without demonstrations, on robots that soon leave what random steps
+    show (a hopper's first steps end in a fall), raw ones are often the better units."""
 
     def __post_init__(self) -> None:
         _positive(self)
 
 
 def _positive(plan: Practising | Collecting) -> None:
-    if low := [name for name, value in vars(plan).items() if value < 1]:
+    if low := [name for name, value in vars(plan).items() if isinstance(value, int) and value < 1]:
         raise ValueError(f"{low[0]} is {getattr(plan, low[0])}; it must be at least 1")
+    if plan.observations not in ("standard", "raw"):
+        raise ValueError(f"observations is {plan.observations!r}; it must be standard or raw")
 
 
 @runtime_checkable
@@ -142,15 +153,22 @@ class Setting:
     def actor(self) -> tuple[Agent, Dataset]:
         """A tanh-Gaussian agent with fresh weights, and the uniformly random steps that it was fitted to.
 
-        It sees in the units of the given reward, else of the demonstrations and the random steps together:
-        beside an expert's few speeds and distances, a beginner's would be tens of units long.
+        It sees in the units of the given reward, else as the plan has it. Standard deviations are of the
+        demonstrations and the random steps together: beside an expert's few speeds and distances, a
+        beginner's would be tens of units long.
         """
         hidden, seed = self.learner.hidden, self.learner.seed
         first = uniform(self.task, self.plan.uniform, seed)
         if self.given is not None:
+            if self.plan.observations == "raw":
+                raise ValueError(
+                    "observations is raw, but a given reward has units of its own, which are used"
+                )
             return in_units_of(self.given, self.task, hidden, seed), first
         seen = first if self.data is None else self.data + first
-        return actor(self.task.action, seen, hidden=hidden, angles=self.task.angles, seed=seed), first
+        kind: Kind = "standard" if self.plan.observations == "standard" else "identity"
+        angles = self.task.angles
+        return actor(self.task.action, seen, hidden=hidden, angles=angles, kind=kind, seed=seed), first
 
     def soft(self) -> tuple[SAC, Transitions]:
         """A fresh maximum-entropy learner, and the uniformly random steps that it starts from."""

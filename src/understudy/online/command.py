@@ -151,7 +151,10 @@ def _description(
     if data is not None and setting.data is not None:
         facts = about(data, out, setting.data, setting.data.fingerprint())
     known = getattr(import_module(f"understudy.online.{algorithm}"), "NETWORK", _NETWORK)
-    network = replace(known, hidden=setting.learner.hidden)
+    raw = setting.plan.observations == "raw"
+    network = replace(
+        known, hidden=setting.learner.hidden, normalizer="identity" if raw else known.normalizer
+    )
     run = describe_run(
         setting.task.name, facts, algorithm=algorithm, config=setting.learner, network=network, budget=budget
     )

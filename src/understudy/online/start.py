@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from understudy.agent import Agent, Columns, Normalizer
-from understudy.agent.normalize import columns_of
+from understudy.agent.normalize import Kind, columns_of
 from understudy.baselines import RandomPolicy
 from understudy.dataset import Dataset
 from understudy.envs import ActionSpec, Task
@@ -72,6 +72,7 @@ def actor(
     *,
     hidden: tuple[int, ...] = (256, 256),
     angles: Mapping[str, tuple[int, ...]] | None = None,
+    kind: Kind = "standard",
     seed: int = 0,
 ) -> Agent:
     """A tanh-Gaussian agent with fresh weights: the bounds of its actions are -1 and 1 to it.
@@ -82,6 +83,7 @@ def actor(
             standard deviation under 0.01 counts as 0.01.
         hidden: widths of its layers.
         angles: observation name -> dimensions that are raw angles (`task.angles`).
+        kind: how observations are normalised; "identity" leaves them as they are.
         seed: of the first weights.
 
     Raises:
@@ -93,7 +95,7 @@ def actor(
             "needs continuous ones with finite bounds, low below high"
         )
     obs = {}
-    for key, columns in columns_of(data, "standard", dict(angles or {}), {}).items():
+    for key, columns in columns_of(data, kind, dict(angles or {}), {}).items():
         obs[key] = Normalizer.fit(data, key, columns)
         obs[key].scale.clamp_(min=_FLOOR)
     low, high = (torch.from_numpy(np.array(b)) for b in (spec.low, spec.high))
