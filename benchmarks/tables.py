@@ -31,6 +31,7 @@ from tables_inverse import (
     tabular,
     value_curves,
 )
+from tables_studio import operator
 
 
 def demo() -> str:
@@ -222,6 +223,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "measures": measures,
     "objectworld": objectworld,
     "on_policy": on_policy,
+    "operator": operator,
     "permitted": permitted,
     "quality": quality,
     "sac_returns": sac_returns,
@@ -229,7 +231,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "speed": speed,
     "tabular": tabular,
 }
-DOCS = ("actions", "adversarial", "cloning", "data", "interactive", "inverse", "quality", "theory")
+DOCS = ("actions", "adversarial", "cloning", "data", "interactive", "inverse", "quality", "studio", "theory")
 FIGURES = (
     (REPO / "docs" / "img" / "interactive.svg", success_curves),
     (REPO / "docs" / "img" / "objectworld.svg", value_curves),

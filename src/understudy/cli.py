@@ -284,7 +284,7 @@ class Report(_Verb):
     out: Path = Path("report.html")
     """The file to write."""
     films: bool = True
-    """Draw film strips of a success and a failure, where the machine can."""
+    """Show what happened: the scene in 3-D, and film strips where the machine can draw them."""
 
     def run(self) -> Result:
         from understudy.report import write_report
@@ -357,6 +357,80 @@ class Irl(_Verb):
 
 
 @dataclass(frozen=True)
+class Robot(_Verb):
+    """Serves a task as a robot in a process of its own: it moves by the clock, with limits and a watchdog.
+
+    Example: understudy robot fetch-push --port 7777 --token-file robot.token
+    """
+
+    task: Positional[str]
+    """A task with continuous actions, and a rate."""
+    port: int
+    """The TCP port to listen at; 0 takes a free one, which the first line on standard output names."""
+    host: str = "127.0.0.1"
+    """The address; another than this computer's own lets a network in, without encryption."""
+    token_file: Path | None = None
+    """Where the secret is kept, for its owner alone; made where it does not exist. By default it comes from
+    the environment variable UNDERSTUDY_ROBOT_TOKEN, or is made and printed."""
+    limits: Path | None = None
+    """A JSON file of boxes, speeds and step; by default the action's own bounds are the only limits."""
+    timeout: float = 0.1
+    """Seconds without a command, after which the robot stops."""
+
+    def run(self) -> Result:
+        from understudy.robots.command import robot_run
+
+        fields = _fields(self)
+        return robot_run(fields.pop("task"), **fields)
+
+
+@dataclass(frozen=True)
+class Studio(_Verb):
+    """A page in the browser: drive by hand and record, correct a policy, look at the data.
+
+    Example: understudy studio --task fetch-reach --operator Ann
+    """
+
+    task: str | None = None
+    """A task to record."""
+    data: Path | None = None
+    """A dataset to look at, and to record more of where its task is known."""
+    policy: Path | None = None
+    """A run whose policy drives until somebody takes over."""
+    robot: str | None = None
+    """HOST:PORT of a robot of that task, in place of the simulation (see `understudy robot`)."""
+    robot_token: Path | None = None
+    """A file with the robot's secret; by default the environment variable UNDERSTUDY_ROBOT_TOKEN."""
+    out: Path | None = None
+    """The dataset to record into, new or not; by default TASK-demonstrations here, or RUN-corrections."""
+    operator: str = "unnamed"
+    """The name of who drives; the page can change it."""
+    instruction: str | None = None
+    """The task in words, kept with each episode; the page can change it."""
+    seed: int | None = None
+    """The first episode's seed; by default the first of those kept for what is driven by hand."""
+    seconds: float = 60.0
+    """The longest an episode may take."""
+    mode: Literal["record", "correct", "label", "watch", "shadow"] | None = None
+    """What to begin with; by default correct with a policy, else record."""
+    host: str = "127.0.0.1"
+    """The address to listen at; another than this computer's own lets a network in, without encryption."""
+    port: int = 0
+    """The port; 0 takes a free one."""
+    open: bool = True
+    """Open a browser; --no-open prints the address only."""
+    share: bool = False
+    """Let more than one browser in by the same address; one at a time drives."""
+
+    def run(self) -> Result:
+        from understudy.studio.command import Serving, opening, studio
+
+        fields = _fields(self)
+        serving = Serving(fields.pop("host"), fields.pop("port"), fields.pop("open"), fields.pop("share"))
+        return studio(opening(**fields), serving, self.console())
+
+
+@dataclass(frozen=True)
 class Demo(_Verb):
     """The main job: demonstrations, behavioural cloning, evaluation, report.
 
@@ -392,6 +466,8 @@ _VERBS: dict[str, type[_Verb]] = {
     "shadow": Shadow,
     "report": Report,
     "irl": Irl,
+    "robot": Robot,
+    "studio": Studio,
     "demo": Demo,
 }
 
@@ -626,6 +702,8 @@ _USAGE = """understudy: demonstrations in, a measured policy out.
   understudy shadow RUN --out DIR                     where it disagrees with the expert, who drives
   understudy report RUN...                            one HTML page
   understudy irl WORLD --out DIR                      what an expert wants, from what he does (finite worlds)
+  understudy robot TASK --port P                      a simulated robot in a process of its own
+  understudy studio --task TASK                       drive, correct and look at data in the browser
   understudy study compounding --out DIR              cloning and DAgger against the horizon, beside theory
 
 Each takes --help, and --json for one JSON object on standard output."""

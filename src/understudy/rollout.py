@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import pickle
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -20,7 +20,7 @@ from understudy.experts.advice import SILENT, Endorse, Silent
 from understudy.roles import Env, Expert, Policy
 from understudy.workers import ItemError, Workers
 
-__all__ = ["Arbiter", "RolloutError", "Workers", "defer", "rollout", "rollouts"]
+__all__ = ["Arbiter", "Interrupted", "RolloutError", "Workers", "defer", "rollout", "rollouts"]
 
 Arbiter: TypeAlias = Callable[[Array, Array | None], Array]
 """(proposed [A], advice [A] or None) -> executed [A]. One with `reset(seed)` is reset with each episode."""
@@ -31,6 +31,16 @@ Progress: TypeAlias = Callable[[Episode], None]
 
 class RolloutError(ValueError):
     """An episode could not be finished; the message names its seed."""
+
+
+class Interrupted(ValueError):
+    """An environment cannot go on in the middle of an episode: a robot has stopped.
+
+    Attributes:
+        episode: set by the rollout that it interrupts: what was recorded until then; None where nothing was.
+    """
+
+    episode: Episode | None = None
 
 
 def defer(proposed: Array, advice: Array | None) -> Array:
@@ -60,32 +70,34 @@ def rollout(
     where his advice was executed, as it is or disturbed, and the policy where its proposal was. An expert
     with an attribute `control` says himself in what capacity he drives (EXPERT or RECOVERY).
 
+    An environment with a true attribute `measured` says in `info["time"]` when each observation was measured,
+    and `time` keeps it.
+
     Args:
         max_steps: truncates the episode after that many steps, besides the environment's own limit.
 
     Raises:
         ValueError: when an action is not finite or does not fit, naming the step and the value.
+        Interrupted: when the environment cannot go on; its `episode` is what there is until then.
         TypeError: when the environment has not been through `understudy.envs.adapt`.
     """
     if max_steps is not None and max_steps < 1:
         raise ValueError(f"max_steps is {max_steps}; an episode has at least one step")
     spec = _spec(env)
-    obs, _ = env.reset(seed=seed)
+    obs, info = env.reset(seed=seed)
     _check_obs(obs, env)
     policy.reset(seed)
     expert.reset(seed)
     if callable(fresh := getattr(arbiter, "reset", None)):
         fresh(seed)
-    seen = [_copy(obs)]
-    done: list[Array] = []
-    said: list[Array] = []
-    spoke: list[bool] = []
-    drove: list[int] = []
-    paid: list[float] = []
+    names = {"task": getattr(env, "name", None), "policy": name_of(policy)}
+    facts = {k: v for k, v in names.items() if v} | {"seed": int(seed)} | dict(meta or {})
+    notes = _Notes([_copy(obs)], [info["time"]] if getattr(env, "measured", False) else None)
+    alone = isinstance(expert, Silent | Endorse)
     success: bool | None = None
     terminated = truncated = False
     while not (terminated or truncated):
-        step = len(done)
+        step = len(notes.done)
         proposed = _settle(spec, policy.act(obs), policy, step, obs)
         advice = expert.advise(obs, proposed)
         if advice is not None and advice is not proposed:
@@ -93,29 +105,65 @@ def rollout(
         action = arbiter(proposed, advice)
         if action is not proposed and action is not advice:
             action = _settle(spec, action, arbiter, step, obs)
-        obs, reward, terminated, truncated, info = env.step(action)
-        seen.append(_copy(obs))
-        done.append(action)
-        said.append(action if advice is None else advice)
-        spoke.append(advice is not None)
-        drove.append(_driver(expert, proposed, advice, action))
-        paid.append(reward)
+        try:
+            obs, reward, terminated, truncated, info = env.step(action)
+        except Interrupted as e:
+            e.episode = notes.episode(False, success, facts, alone) if step else None
+            raise
+        driver = _driver(expert, proposed, advice, action)
+        notes.step(obs, action, advice, driver, reward, info)
         now = says_success(info)
         success = success if now is None else now
-        truncated = truncated or len(done) == max_steps
-    executed, label = np.stack(done), np.stack(said)
-    names = {"task": getattr(env, "name", None), "policy": name_of(policy)}
-    return Episode(
-        {k: np.stack([o[k] for o in seen]) for k in seen[0]},
-        executed,
-        executed if np.array_equal(executed, label) else label,
-        np.array(spoke, np.bool_),
-        np.array(paid, np.float64),
-        bool(terminated),
-        success,
-        {k: v for k, v in names.items() if v} | {"seed": int(seed)} | dict(meta or {}),
-        control=None if isinstance(expert, Silent | Endorse) else np.array(drove, np.uint8),
-    )
+        truncated = truncated or step + 1 == max_steps
+    return notes.episode(bool(terminated), success, facts, alone)
+
+
+@dataclass
+class _Notes:
+    """What a rollout writes down: states and, where the environment measures it, their times; then steps."""
+
+    seen: list[dict[str, Array]]
+    time: list[float] | None
+    done: list[Array] = field(default_factory=list)
+    said: list[Array] = field(default_factory=list)
+    spoke: list[bool] = field(default_factory=list)
+    drove: list[int] = field(default_factory=list)
+    paid: list[float] = field(default_factory=list)
+
+    def step(
+        self,
+        obs: Obs,
+        action: Array,
+        advice: Array | None,
+        driver: int,
+        reward: float,
+        info: Mapping[str, Any],
+    ) -> None:
+        """One step, after it was taken."""
+        self.seen.append(_copy(obs))
+        self.done.append(action)
+        self.said.append(action if advice is None else advice)
+        self.spoke.append(advice is not None)
+        self.drove.append(driver)
+        self.paid.append(reward)
+        if self.time is not None:
+            self.time.append(info["time"])
+
+    def episode(self, terminated: bool, success: bool | None, facts: Meta, alone: bool) -> Episode:
+        """All of it. `alone`: nobody stood by, so it goes without saying who drove."""
+        executed, label = np.stack(self.done), np.stack(self.said)
+        return Episode(
+            {k: np.stack([o[k] for o in self.seen]) for k in self.seen[0]},
+            executed,
+            executed if np.array_equal(executed, label) else label,
+            np.array(self.spoke, np.bool_),
+            np.array(self.paid, np.float64),
+            terminated,
+            success,
+            facts,
+            None if self.time is None else np.array(self.time, np.float64),
+            None if alone else np.array(self.drove, np.uint8),
+        )
 
 
 def _driver(expert: Expert, proposed: Array, advice: Array | None, action: Array) -> int:

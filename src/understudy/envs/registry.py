@@ -74,6 +74,8 @@ class Task:
         angles: observation name -> the dims that are raw angles in radians, which jump at ±π.
         fps: control steps in a second of the simulated world; None where nobody says.
         symmetries: mirrors and turns under which dynamics, goals and bounds of actions stay the same.
+        lasting: makes the same environment with another time limit in steps, for people, who are slower than
+            scripts; None where the limit is part of the task.
     """
 
     name: str
@@ -89,6 +91,7 @@ class Task:
     film: Callable[[], DoorEnv] | None = None
     fps: int | None = None
     symmetries: tuple[Reflection | Turning, ...] = ()
+    lasting: Callable[[int], DoorEnv] | None = None
 
 
 def tasks() -> tuple[str, ...]:
@@ -187,8 +190,9 @@ def _make_gym(id: str, render_mode: str | None = None) -> Adapted:
     return Adapted(raw, horizon=None if limited else _NO_LIMIT)
 
 
-def _make_fetch(name: str, id: str, render_mode: str | None = None) -> DoorEnv:
-    return fetch.Fetch(_gym(name, id, render_mode, default_camera_config=fetch.CAMERA).unwrapped, name, 50)
+def _make_fetch(name: str, id: str, render_mode: str | None = None, horizon: int = 50) -> DoorEnv:
+    raw = _gym(name, id, render_mode, default_camera_config=fetch.CAMERA).unwrapped
+    return fetch.Fetch(raw, name, horizon)
 
 
 def _make_judged(
@@ -208,7 +212,7 @@ def _fetch(name: str, id: str, what: str, summary: str, expert: Callable[[], Pol
     return Task(
         name, summary, make, 50, fetch.shapes(block=block), fetch.ACTION, _NEAR.format(what), expert, _BLOCK,
         {"state": (11, 12, 13)} if block else {}, partial(_make_fetch, name, id, "rgb_array"), 25,
-        (fetch.mirror(block=block),),
+        (fetch.mirror(block=block),), partial(_make_fetch, name, id, None),
     )  # fmt: skip
 
 

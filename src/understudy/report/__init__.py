@@ -22,7 +22,8 @@ def write_report(runs: Sequence[Path], out: Path, *, title: str | None = None, f
         runs: their folders, each with a run.json; at least one, at most 12, none twice.
         out: the HTML file to write; its folder is made where it is missing.
         title: of the browser's tab; made from the task and the algorithm when left out.
-        films: whether to draw a success and a failure again, which takes seconds and a task that can.
+        films: whether to play episodes again for the 3-D replay and for pictures, which takes seconds and a
+            task that can.
 
     Returns:
         The path of the file.

@@ -15,6 +15,7 @@ from understudy.report.folder import Run
 from understudy.report.learning import Acting, acting
 from understudy.report.motion import Look, Route, look, paths, still, viewer
 from understudy.report.origin import Data, data, provenance_rows, settings
+from understudy.report.replay3d import Stage, stage
 from understudy.report.results import comparisons, curves, groups, learning
 from understudy.report.roundlog import read
 from understudy.report.rounds import Chart, Teaching, against_labels, teaching
@@ -25,6 +26,7 @@ from understudy.report.template import content_policy, embedded, environment, te
 __all__ = ["render"]
 
 _SCRIPTS = ("viewer.js", "controls.js")
+_REPLAY = "replay.min.js"  # made from web/; 0.6 MB, so only where there is a replay
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Part:
     taught: Teaching | None
     motion: Motion | None
     failures: Failures | None
+    replay: Stage | None
     strips: Sequence[Strip]
     no_strips: str
     data: Data
@@ -61,13 +64,16 @@ class Part:
 def render(runs: Sequence[Run], *, title: str | None, films: bool) -> str:
     """The whole page as text."""
     parts = [_part(run, i, films, share=len(runs)) for i, run in enumerate(runs)]
-    style, script = text_of("report.css"), "".join(text_of(name) for name in _SCRIPTS)
+    played = any(p.replay and p.replay.json for p in parts)
+    script = "".join(text_of(name) for name in (*_SCRIPTS, *[_REPLAY] * played))
+    style = text_of("report.css")
     return environment().get_template("report.html").render(
         title=title or _title(runs),
         headline=words.headline(runs),
         verdict=words.verdict(runs[0]) if len(runs) == 1 else words.between(runs),
         facts=_facts(runs[0]) if len(runs) == 1 else [],
         parts=parts,
+        scenes=dict(p.replay.scene for p in parts if p.replay and p.replay.json),
         many=len(runs) > 1,
         overlaid=_overlaid(runs),
         groups=groups(runs),
@@ -93,6 +99,7 @@ def _part(run: Run, index: int, films: bool, share: int) -> Part:
         teaching(run),
         None if view is None else _motion(run, view, f"motion-{index}", share),
         failures(run, view),
+        stage(f"replay-{index}", which, run.tried(), expert=True, share=share) if films else None,
         pictures,
         why,
         data(run),

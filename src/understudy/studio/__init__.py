@@ -1,0 +1,1 @@
+"""The studio: a page on which a person teleoperates, corrects a policy, and looks at data."""
