@@ -31,7 +31,7 @@ from tables_inverse import (
     tabular,
     value_curves,
 )
-from tables_studio import operator
+from tables_studio import operator, studio_load
 
 
 def demo() -> str:
@@ -229,6 +229,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "sac_returns": sac_returns,
     "sac_step": sac_step,
     "speed": speed,
+    "studio_load": studio_load,
     "tabular": tabular,
 }
 DOCS = ("actions", "adversarial", "cloning", "data", "interactive", "inverse", "quality", "studio", "theory")

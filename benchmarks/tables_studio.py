@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cells import interval, load
 
-__all__ = ["operator"]
+__all__ = ["operator", "studio_load"]
 
 
 def operator() -> str:
@@ -29,5 +29,27 @@ def operator() -> str:
         f"{interval(recording['last_round_minus_demonstrations'], 2)} and, within 50 steps, "
         f"{interval(own['last_round_minus_demonstrations'], 2)}. A key moves the hand at three tenths of the "
         f"speed that 50 steps are made for; standing still succeeds in {interval(d['standing_still'], 2)}.",
+    ]
+    return "\n".join(rows)
+
+
+def studio_load() -> str:
+    d = load("studio_load")
+    s, command, frame = d["setting"], d["input_to_command_ms"], d["input_to_frame_ms"]
+    minutes = s["seconds"] / 60
+    dropped = sum(v["dropped"] for v in d["viewers"])
+    rows = [
+        "| | half of all | 95 % | 99 % |",
+        "|---|---:|---:|---:|",
+        f"| a key to the step that used it | {command['p50']:.0f} ms | {command['p95']:.0f} ms "
+        f"| {command['p99']:.0f} ms |",
+        f"| a key to the picture's poses in the page | {frame['p50']:.0f} ms | {frame['p95']:.0f} ms "
+        f"| {frame['p99']:.0f} ms |",
+        "",
+        f"{s['task']}, one page that drives at {s['inputs_hz']:.0f} Hz and {s['viewers']} that look on, "
+        f"{minutes:.0f} minutes, n = {command['n']:,}; a control period is 40 ms, and an input waits for the "
+        f"next. The server took {d['server_cores']:.2f} of a core, physics included; its memory was "
+        f"{d['memory_mib']['start']:.0f} MiB at the start and {d['memory_mib']['end']:.0f} at the end; "
+        f"{dropped} frames were missed by {len(d['viewers'])} pages.",
     ]
     return "\n".join(rows)
