@@ -114,8 +114,9 @@ class Page:
         while True:
             got = await self.next()
             if isinstance(got, aiohttp.WSMessage):
-                reason = got.extra if got.type is aiohttp.WSMsgType.CLOSE else ""
-                return self.link.close_code, str(reason or "")
+                if got.type is aiohttp.WSMsgType.CLOSE:  # the server's own word, however the line then ends
+                    return int(got.data), str(got.extra or "")
+                return self.link.close_code, ""
 
 
 @dataclass
