@@ -55,7 +55,7 @@ class AtThePage:
     def _block(self) -> int:
         """Which body it is: of those at the height of a block on the table, the one nearest the middle."""
         poses, head = self.person.poses, self.person.head
-        lying = [i for i in range(len(poses)) if abs(float(poses[i, 2]) - _TABLE[2]) < 0.02]
+        lying = [i for i in range(len(poses)) if abs(float(poses[i, 2]) - _TABLE[2]) < 0.003]
         others = [i for i in lying if i not in (head["hand"], head["goal"])]
         return min(others, key=lambda i: float(np.linalg.norm(poses[i, :2] - _TABLE[:2])))
 
