@@ -150,7 +150,7 @@ def one(which: Task, seed: int, test: int, console: Console) -> dict[str, Any]:
             for number in range(ROUNDS + 1):
                 mode, episodes = ("correct", EPISODES) if number else ("record", DEMONSTRATIONS)
                 if number == 1:
-                    page.get_by_text("Correct", exact=True).first.click()
+                    page.locator("input[name=mode][value=correct]").click()
                     person.until(lambda: person.state["mode"] == "correct", what="the mode is correct")
                     page.locator(".stage canvas").focus()
                 taken = sum(at.episode(mode) for _ in range(episodes))
