@@ -80,7 +80,7 @@ class AtThePage:
         person = self.person
         before = person.state["saved"]
         person.page.keyboard.press("Enter")
-        person.comes("ready", "running", seconds=60)
+        person.comes("ready", "running", "review", seconds=60)  # some blocks lie at the goal
         self.typist.reset(int(self.rng.integers(2**31)))
         takeovers, until = 0, np.inf
         track: list[tuple[float, Array, Array]] = []
