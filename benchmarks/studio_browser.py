@@ -11,8 +11,6 @@ as there: the same fresh seeds, the time limit of recording, and the task's own 
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 import tempfile
 import time
@@ -22,22 +20,28 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from common import ROOT, machine
-from studio_operator import DEMONSTRATIONS, EPISODES, ROUNDS, SECONDS, SPEED, measured, standing, table
+from common import ROOT
+from studio_operator import (
+    DEMONSTRATIONS,
+    EPISODES,
+    ROUNDS,
+    SECONDS,
+    SPEED,
+    measured,
+    options,
+    study,
+)
 from understudy import storage
-from understudy.envs import Task, task
-from understudy.episode import Array, Obs
-from understudy.evaluate import fresh_seeds
-from understudy.provenance import provenance
+from understudy.envs import Task
+from understudy.episode import Obs
 from understudy.supervision import Supervision
 from understudy.teleop import controls_for
-from understudy.teleop.typist import Habits, Typist, Worry
+from understudy.teleop.typist import Habits, Onlooker, Typist, Worry
 
 sys.path.insert(0, str(ROOT / "tests"))
+from chromium import launched
 from studio_person import Person, Studio
 
-CHROMIUM = "/usr/bin/chromium"
-DRAWN = ("--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
 _BEAT = 25  # ms between two looks
 
 
@@ -46,10 +50,9 @@ class AtThePage:
 
     def __init__(self, person: Person, which: Task, seed: int) -> None:
         assert which.expert is not None
-        self.person, self.worry = person, Worry()
+        self.person = person
         self.typist = Typist(controls_for(which), which.expert(), Habits())
         self.rng = np.random.default_rng([seed, 0x0B5E])
-        self.held: frozenset[str] = frozenset()
         self.block = self._block()
 
     def _block(self) -> int:
@@ -67,14 +70,6 @@ class AtThePage:
         state[0:3], state[3:6] = hand, block
         return {"state": state, "achieved_goal": block, "desired_goal": goal}
 
-    def hold(self, keys: frozenset[str]) -> None:
-        """Has these keys down and no others."""
-        for key in self.held - keys:
-            self.person.page.keyboard.up(key)
-        for key in keys - self.held:
-            self.person.page.keyboard.down(key)
-        self.held = keys
-
     def episode(self, mode: str) -> int:
         """One episode, kept; how often he took over."""
         person = self.person
@@ -82,36 +77,27 @@ class AtThePage:
         person.page.keyboard.press("Enter")
         person.comes("ready", "running", "review", seconds=60)  # some blocks lie at the goal
         self.typist.reset(int(self.rng.integers(2**31)))
-        takeovers, until = 0, np.inf
-        track: list[tuple[float, Array, Array]] = []
+        onlooker = Onlooker(Worry(), self.rng)
         while person.phase in ("ready", "running", "countdown"):
             person.page.wait_for_timeout(_BEAT)
             now, drives = time.monotonic(), person.state["driver"] == "operator"
             obs = self.see()
             self.typist.watch(obs, now)
-            self.hold(self.typist.keys(now) if drives else frozenset())
+            self.person.hold(self.typist.keys(now) if drives else frozenset())
             if mode != "correct" or self.typist.wish is None:
                 continue
-            if until < np.inf:
-                if now >= until and drives:
-                    self.hold(frozenset())
-                    self.typist.let_go()
-                    person.page.keyboard.press("h")
-                    until, track = np.inf, []
-                continue
-            track.append((now, obs["state"][:3].astype(np.float64), self.typist.wish[:3]))
-            if now - track[0][0] < self.worry.after:
-                continue
-            hands, wishes = (np.array([t[i] for t in track]) for i in (1, 2))
-            if self.worry.justified(hands, wishes, now - track[0][0]):
+            word = onlooker.word(now, obs["state"][:3].astype(np.float64), self.typist.wish[:3])
+            if word == "take":
                 person.page.keyboard.press("t")
-                until, takeovers = now + self.rng.uniform(*self.worry.stay), takeovers + 1
-            track = track[1:]
-        self.hold(frozenset())
+            elif word == "hand":
+                self.person.hold(frozenset())
+                self.typist.let_go()
+                person.page.keyboard.press("h")
+        self.person.hold(frozenset())
         person.comes("review")
         person.page.keyboard.press("Enter")
         person.until(lambda: person.state["saved"] == before + 1, what="the episode is saved")
-        return takeovers
+        return onlooker.takeovers
 
     def train(self) -> None:
         """Presses "train on them now", and waits until the new policy is at the controls."""
@@ -139,7 +125,7 @@ def one(which: Task, seed: int, test: int, console: Console) -> dict[str, Any]:
         first = str(3_000_000 + 100_000 * (seed + 1))
         words = ("--task", which.name, "--out", "recorded", "--seconds", str(SECONDS), "--seed", first)
         with Studio(*words, "--operator", "typist", folder=folder) as studio:
-            browser = p.chromium.launch(executable_path=CHROMIUM, args=list(DRAWN))
+            browser = launched(p)
             page = browser.new_page(viewport={"width": 900, "height": 600})
             person = Person(page, studio.url)
             while person.state["speed"] < SPEED - 1e-6:
@@ -179,30 +165,8 @@ def one(which: Task, seed: int, test: int, console: Console) -> dict[str, Any]:
 
 def main() -> None:
     """Runs what the file lacks."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
-    parser.add_argument("--test", type=int, default=50, help="episodes that each policy is measured on")
-    given = parser.parse_args()
-    console, which = Console(stderr=True), task("fetch-push")
-    runs: dict[str, Any] = json.loads(given.out.read_text())["runs"] if given.out.exists() else {}
-    idle = standing(which, given.test)
-    for seed in given.seeds:
-        if str(seed) in runs:
-            continue
-        runs[str(seed)] = one(which, seed, given.test, console)
-        head = {
-            "benchmark": "studio_browser",
-            "command": "python benchmarks/studio_browser.py --out benchmarks/results/studio_browser.json",
-            "machine": machine(), "provenance": provenance(), "task": which.name,
-            "demonstrations": DEMONSTRATIONS, "rounds": ROUNDS, "episodes_a_round": EPISODES,
-            "speed": SPEED, "limit_steps": 300, "standing_still": idle,
-            "test_seeds": [fresh_seeds(given.test)[0], given.test],
-        }  # fmt: skip
-        text = json.dumps(head | {"success": table(runs, which.horizon), "runs": runs}, indent=1)
-        given.out.write_text(text + "\n")
+    given = options(__doc__, 2)
+    study("studio_browser", one, given.out, range(given.first, given.first + given.seeds), given.test)
 
 
 if __name__ == "__main__":

@@ -19,10 +19,11 @@ import argparse
 import json
 import tempfile
 import time
+from collections.abc import Callable, Iterable
 from functools import partial
 from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from rich.console import Console
 
@@ -43,6 +44,9 @@ from understudy.teleop.typist import Habits, Seen, Shift, Typist, Worry
 DEMONSTRATIONS, ROUNDS, EPISODES = 10, 3, 15
 SECONDS = 12.0  # of the longest episode, in recording and in evaluation
 SPEED = 0.3  # of the slider on the page
+
+One: TypeAlias = Callable[[Task, int, int, Console], dict[str, Any]]
+"""(task, seed, test episodes, console) -> everything of one seed."""
 
 
 def at_work(which: Task, folder: Path, seed: int) -> tuple[Session, Shift]:
@@ -146,37 +150,47 @@ def table(runs: dict[str, Any], limit: int) -> dict[str, Any]:
     return found | {"labelled": labelled}
 
 
-def main() -> None:
-    """Runs what the file lacks."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--first", type=int, default=0, help="the first seed")
-    parser.add_argument("--test", type=int, default=50, help="episodes that each policy is measured on")
-    given = parser.parse_args()
+def study(name: str, one: One, out: Path, seeds: Iterable[int], test: int) -> None:
+    """Runs the seeds that the file lacks, and rewrites it after each."""
     console, which = Console(stderr=True), task("fetch-push")
-    runs: dict[str, Any] = json.loads(given.out.read_text())["runs"] if given.out.exists() else {}
-    idle = standing(which, given.test)
-    for seed in range(given.first, given.first + given.seeds):
+    runs: dict[str, Any] = json.loads(out.read_text())["runs"] if out.exists() else {}
+    idle = standing(which, test)
+    for seed in seeds:
         if str(seed) in runs:
             continue
-        runs[str(seed)] = one(which, seed, given.test, console)
+        runs[str(seed)] = one(which, seed, test, console)
         head = {
-            "benchmark": "studio_operator",
-            "command": "python benchmarks/studio_operator.py --out benchmarks/results/studio_operator.json",
+            "benchmark": name,
+            "command": f"python benchmarks/{name}.py --out benchmarks/results/{name}.json",
             "machine": machine(), "provenance": provenance(), "task": which.name,
             "demonstrations": DEMONSTRATIONS, "rounds": ROUNDS, "episodes_a_round": EPISODES,
             "speed": SPEED, "limit_steps": ceil(SECONDS * (which.fps or 1)), "habits": vars(Habits()),
             "worry": vars(Worry()), "training_steps": FIRST.budget.steps,
-            "test_seeds": [fresh_seeds(given.test)[0], given.test],
+            "test_seeds": [fresh_seeds(test)[0], test],
             "standing_still": idle,
         }  # fmt: skip
-        temporary = given.out.with_suffix(".tmp")
+        temporary = out.with_suffix(".tmp")
         text = json.dumps(head | {"success": table(runs, which.horizon), "runs": runs}, indent=1)
         temporary.write_text(text + "\n")
-        temporary.replace(given.out)
+        temporary.replace(out)
+
+
+def options(description: str | None, seeds: int) -> argparse.Namespace:
+    """The flags of such a study."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, default=seeds)
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--test", type=int, default=50, help="episodes that each policy is measured on")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Runs what the file lacks."""
+    given = options(__doc__, 5)
+    study("studio_operator", one, given.out, range(given.first, given.first + given.seeds), given.test)
 
 
 if __name__ == "__main__":

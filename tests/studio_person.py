@@ -75,6 +75,7 @@ class Person:
     def __init__(self, page: Any, url: str) -> None:
         self.page, self.state = page, dict[str, Any]()
         self.poses: NDArray[np.float32] = np.zeros((0, 7), np.float32)
+        self.held: frozenset[str] = frozenset()
         self.trouble: list[str] = []
         self.refused: list[tuple[int, str]] = []
         page.on("websocket", lambda link: link.on("framereceived", self._hear))
@@ -127,21 +128,22 @@ class Person:
         self, target: Callable[[], NDArray[np.float64]], there: Callable[[], object], seconds: float = 40
     ) -> None:
         """Holds the keys that lead the hand to a target until something is true; then lets go."""
-        held: set[str] = set()
         end = time.monotonic() + seconds
         try:
             while not there():
                 assert time.monotonic() < end, f"not there: {self.hand}, {target()}, {self.state}"
-                wanted = set(self._keys(target() - self.hand))
-                for key in held - wanted:
-                    self.page.keyboard.up(key)
-                for key in wanted - held:
-                    self.page.keyboard.down(key)
-                held = wanted
+                self.hold(frozenset(self._keys(target() - self.hand)))
                 self.page.wait_for_timeout(30)
         finally:
-            for key in held:
-                self.page.keyboard.up(key)
+            self.hold(frozenset())
+
+    def hold(self, keys: frozenset[str]) -> None:
+        """Has these keys down and no others."""
+        for key in self.held - keys:
+            self.page.keyboard.up(key)
+        for key in keys - self.held:
+            self.page.keyboard.down(key)
+        self.held = keys
 
     @staticmethod
     def _keys(way: NDArray[np.float64]) -> Iterator[str]:

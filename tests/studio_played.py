@@ -6,7 +6,6 @@ import asyncio
 import base64
 import itertools
 import json
-import shutil
 import struct
 import threading
 import time
@@ -17,7 +16,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-CHROMIUM = shutil.which("chromium")
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self' blob: data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -66,6 +64,7 @@ class Played:
     def __init__(
         self, scene: bytes, poses: Callable[[], Any], hello: Mapping[str, Any] | None = None
     ) -> None:
+        pytest.importorskip("aiohttp", reason="the studio's packages are not installed")
         self.scene, self.poses = scene, poses
         self.hello = {
             "t": "hello", "version": 1, "task": "point-maze", "bindings": BINDINGS, "modes": STATE["modes"],
@@ -239,19 +238,6 @@ def serving(scene: tuple[bytes, Callable[[], Any]]) -> Iterator[Played]:
     server = Played(*scene)
     yield server
     server.close()
-
-
-def launched() -> Iterator[Any]:
-    """Chromium, drawing without a graphics card."""
-    pytest.importorskip("aiohttp", reason="the studio's packages are not installed")
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    if CHROMIUM is None:
-        pytest.skip("there is no chromium")
-    drawing = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
-    with api.sync_playwright() as started:
-        chromium = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", *drawing])
-        yield chromium
-        chromium.close()
 
 
 def visiting(browser: Any, played: Played) -> Iterator[Callable[..., Any]]:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from chromium import browsing
 from understudy.dataset import Dataset
 from understudy.envs import Task, task
 from understudy.episode import Episode
@@ -30,7 +31,6 @@ pytest.importorskip("mujoco")
 pytest.importorskip("gymnasium_robotics")
 
 WEB = Path(__file__).parent.parent / "web" / "src"
-CHROMIUM = shutil.which("chromium")
 RANDOM = np.random.default_rng(5)
 
 
@@ -285,16 +285,7 @@ def test_a_page_without_a_replay_carries_no_script_for_it(
     assert len(text) < 300_000
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("Chromium is not installed")
-    playwright = pytest.importorskip("playwright.sync_api")
-    args = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
-    with playwright.sync_playwright() as p:
-        started = p.chromium.launch(executable_path=CHROMIUM, args=args)
-        yield started
-        started.close()
+browser = pytest.fixture(scope="module", name="browser")(browsing)
 
 
 def shot(tab: Any) -> Any:

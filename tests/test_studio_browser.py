@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from chromium import browsing
 from studio_person import Person, Studio
 from understudy import cli, storage
 from understudy.dataset import Dataset
@@ -27,17 +27,8 @@ assert REACH.lasting is not None
 LASTING = replace(REACH, make=partial(REACH.lasting, 10_000))  # nobody reaches the goal in 50 steps by keys
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if (chromium := shutil.which("chromium")) is None:
-        pytest.skip("there is no chromium here")
-    pytest.importorskip("aiohttp")
-    api = pytest.importorskip("playwright.sync_api")
-    drawn = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
-    with api.sync_playwright() as p:
-        opened = p.chromium.launch(executable_path=chromium, args=["--no-sandbox", *drawn])
-        yield opened
-        opened.close()
+pytest.importorskip("aiohttp")
+browser = pytest.fixture(scope="module", name="browser")(browsing)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from importlib.resources import files
@@ -13,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from chromium import CHROMIUM, browsing
 from library_samples import corrected, filmed, pushes, walk, walks
 
 pytest.importorskip("mujoco")
@@ -25,7 +25,6 @@ from understudy import storage
 from understudy.studio.library import Library
 from understudy.studio.library_routes import add_routes
 
-CHROMIUM = shutil.which("chromium")
 if CHROMIUM is None:
     pytest.skip("there is no chromium here", allow_module_level=True)
 
@@ -35,7 +34,6 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self' blob: data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-FLAGS = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 
 
 class Served:
@@ -87,14 +85,7 @@ class Served:
         return link
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as p:
-        opened = p.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield opened
-        opened.close()
+browser = pytest.fixture(scope="module", name="browser")(browsing)
 
 
 @pytest.fixture

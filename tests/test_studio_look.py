@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from studio_played import CAMERA, KEYED, STATE, Played, drawn, launched, phase, serving, until, visiting
+from chromium import browsing
+from studio_played import CAMERA, KEYED, STATE, Played, drawn, phase, serving, until, visiting
 
 scene = pytest.fixture(scope="module", name="scene")(drawn)
-browser = pytest.fixture(scope="module", name="browser")(launched)
+browser = pytest.fixture(scope="module", name="browser")(browsing)
 played = pytest.fixture(name="played")(serving)
 opened = pytest.fixture(name="opened")(visiting)
 

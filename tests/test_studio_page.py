@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from chromium import browsing
 from studio_played import (
     BINDINGS,
     HEAD,
@@ -19,7 +20,6 @@ from studio_played import (
     Played,
     drawn,
     held,
-    launched,
     phase,
     seated,
     serving,
@@ -30,7 +30,7 @@ from studio_played import (
 )
 
 scene = pytest.fixture(scope="module", name="scene")(drawn)
-browser = pytest.fixture(scope="module", name="browser")(launched)
+browser = pytest.fixture(scope="module", name="browser")(browsing)
 played = pytest.fixture(name="played")(serving)
 opened = pytest.fixture(name="opened")(visiting)
 stayed = pytest.fixture(scope="module", name="stayed")(staying)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
+from typing import Any, Literal, Protocol, TypeVar, final, runtime_checkable
 
 from understudy.agent import Agent, Chunked
 from understudy.agent.normalize import Kind
@@ -26,7 +26,27 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
-class Practising:
+class _Plan:
+    """What every way of living in environments has."""
+
+    validation_episodes: int = 10
+    """Episodes for each validation, on seeds that nothing else uses; "validation" is minus their mean
+    return by the environment's own reward."""
+    observations: Literal["standard", "raw"] = "standard"
+    """What the networks see: observations in standard deviations of the demonstrations and the random steps
+    together, or as the task gives them. Without demonstrations, on robots that soon leave what random steps
+    show (a hopper's first steps end in a fall), raw ones are often the better units."""
+
+    def __post_init__(self) -> None:
+        if low := [name for name, value in vars(self).items() if isinstance(value, int) and value < 1]:
+            raise ValueError(f"{low[0]} is {getattr(self, low[0])}; it must be at least 1")
+        if self.observations not in ("standard", "raw"):
+            raise ValueError(f"observations is {self.observations!r}; it must be standard or raw")
+
+
+@final
+@dataclass(frozen=True)
+class Practising(_Plan):
     """How an environment is lived in, whatever is learned there."""
 
     uniform: int = 1000
@@ -38,20 +58,11 @@ class Practising:
     every: int = 1
     """n, steps of the environment from updates to updates. Where simulation is cheap beside an update, 2 and
     more reach a goal in less time, with more steps."""
-    validation_episodes: int = 10
-    """Episodes for each validation, on seeds that nothing else uses; "validation" is minus their mean
-    return by the environment's own reward."""
-    observations: Literal["standard", "raw"] = "standard"
-    """What the networks see: observations in standard deviations of the demonstrations and the random steps
-    together, or as the task gives them. Without demonstrations, on robots that soon leave what random steps
-    show (a hopper's first steps end in a fall), raw ones are often the better units."""
-
-    def __post_init__(self) -> None:
-        _positive(self)
 
 
+@final
 @dataclass(frozen=True)
-class Collecting:
+class Collecting(_Plan):
     """How environments are lived in by an on-policy method: steps in several, then a lesson from them."""
 
     uniform: int = 1000
@@ -60,23 +71,6 @@ class Collecting:
     """Environments side by side, so that one pass of the policy serves them all."""
     rollout: int = 256
     """Steps in each of them from lesson to lesson."""
-    validation_episodes: int = 10
-    """Episodes for each validation, on seeds that nothing else uses; "validation" is minus their mean
-    return by the environment's own reward."""
-    observations: Literal["standard", "raw"] = "standard"
-    """What the networks see: observations in standard deviations of the demonstrations and the random steps
-    together, or as the task gives them. Without demonstrations, on robots that soon leave what random steps
-    show (a hopper's first steps end in a fall), raw ones are often the better units."""
-
-    def __post_init__(self) -> None:
-        _positive(self)
-
-
-def _positive(plan: Practising | Collecting) -> None:
-    if low := [name for name, value in vars(plan).items() if isinstance(value, int) and value < 1]:
-        raise ValueError(f"{low[0]} is {getattr(plan, low[0])}; it must be at least 1")
-    if plan.observations not in ("standard", "raw"):
-        raise ValueError(f"observations is {plan.observations!r}; it must be standard or raw")
 
 
 @runtime_checkable

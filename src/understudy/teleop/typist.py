@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from time import sleep
-from typing import Any, final
+from typing import Any, Literal, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ from understudy.teleop.controls import Controls
 from understudy.teleop.input import Input
 from understudy.teleop.session import Session
 
-__all__ = ["Habits", "Seen", "Shift", "Typist", "Worry"]
+__all__ = ["Habits", "Onlooker", "Seen", "Shift", "Typist", "Worry"]
 
 INPUTS = 30.0  # a second, as the page sends them
 
@@ -175,6 +175,41 @@ class Worry:
 
 
 @final
+class Onlooker:
+    """Somebody who worries while a policy drives one episode.
+
+    Args:
+        worry: when he takes over, and for how long. rng: what he draws.
+
+    Attributes:
+        takeovers: so far.
+    """
+
+    def __init__(self, worry: Worry, rng: np.random.Generator) -> None:
+        self.worry, self.takeovers = worry, 0
+        self._rng, self._until = rng, np.inf
+        self._track: list[tuple[float, Array, Array]] = []
+
+    def word(self, now: float, hand: Array, wish: Array) -> Literal["take", "hand"] | None:
+        """What he says at `now`, seeing the hand [3] and wishing it to go along `wish` [3]."""
+        if self._until < np.inf:
+            if now < self._until:
+                return None
+            self._until, self._track = np.inf, []
+            return "hand"
+        self._track.append((now, hand, wish))
+        since = now - self._track[0][0]
+        if since < self.worry.after:
+            return None
+        hands, wishes = (np.array([t[i] for t in self._track]) for i in (1, 2))
+        self._track = self._track[1:]
+        if not self.worry.justified(hands, wishes, since):
+            return None
+        self._until, self.takeovers = now + self._rng.uniform(*self.worry.stay), self.takeovers + 1
+        return "take"
+
+
+@final
 class Seen:
     """An environment with a window: `now` is the newest observation, for who watches beside the session."""
 
@@ -266,26 +301,16 @@ class Shift:
             self._tick()
         self._episodes += 1
         self.typist.reset(int(self._rng.integers(2**31)))
-        track: list[tuple[float, Array, Array]] = []
-        until, takeovers = np.inf, 0
+        onlooker = Onlooker(self.worry, self._rng)
         while (phase := self._phase()) in ("ready", "running"):
             self._tick()
             if mode != "correct" or self.typist.wish is None:
                 continue
-            if until < np.inf:
-                if self._now >= until:
-                    self.session.do("hand")
+            hand = self.window.now["state"][:3].astype(np.float64)
+            if (word := onlooker.word(self._now, hand, self.typist.wish[:3])) is not None:
+                self.session.do(word)
+                if word == "hand":
                     self.typist.let_go()
-                    until, track = np.inf, []
-                continue
-            track.append((self._now, self.window.now["state"][:3].astype(np.float64), self.typist.wish[:3]))
-            if self._now - track[0][0] < self.worry.after:
-                continue
-            hands, wishes = (np.array([t[i] for t in track]) for i in (1, 2))
-            if self.worry.justified(hands, wishes, self._now - track[0][0]):
-                self.session.do("take")
-                until, takeovers = self._now + self._rng.uniform(*self.worry.stay), takeovers + 1
-            track = track[1:]
         if phase != "review":
             raise ValueError(f"the session is in phase {phase!r}: {self.session.state()['message']}")
-        return takeovers
+        return onlooker.takeovers
