@@ -31,7 +31,7 @@ from tables_inverse import (
     tabular,
     value_curves,
 )
-from tables_studio import operator, studio_load
+from tables_studio import browser, operator, studio_load
 
 
 def demo() -> str:
@@ -224,6 +224,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "objectworld": objectworld,
     "on_policy": on_policy,
     "operator": operator,
+    "browser": browser,
     "permitted": permitted,
     "quality": quality,
     "sac_returns": sac_returns,

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from cells import interval, load
 
-__all__ = ["operator", "studio_load"]
+__all__ = ["browser", "operator", "studio_load"]
 
 
 def operator() -> str:
-    d = load("studio_operator")
+    return _study(load("studio_operator"), "who only presses keys")
+
+
+def browser() -> str:
+    return _study(load("studio_browser"), "who presses the keys of a browser before the real page")
+
+
+def _study(d: dict[str, Any], who: str) -> str:
     recording, own = d["success"]["limit of recording"], d["success"]["50 steps"]
     rows = [
         f"| after | within {d['limit_steps']} steps, as recorded | each seed's "
@@ -22,7 +31,7 @@ def operator() -> str:
         rows.append(f"| {after} | {interval(mine, 2)} | {each} | {interval(fast, 2)} | {labelled:,.0f} |")
     rows += [
         "",
-        f"{d['task']}, a scripted person with a reaction time who only presses keys, {d['episodes_a_round']} "
+        f"{d['task']}, a scripted person with a reaction time {who}, {d['episodes_a_round']} "
         "episodes a round in which he takes over where the policy fails; trained by the studio's own button. "
         f"{recording['rounds'][0]['n']} fresh episodes in all, {len(d['runs'])} seeds, Wilson intervals. The "
         "last round less the demonstrations: "
