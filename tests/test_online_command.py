@@ -53,10 +53,11 @@ def test_a_run_is_one_like_any_other(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "learned without demonstrations" in page.read_text()
 
 
+@pytest.mark.parametrize("more", [(), ("--ema", "0.9")])
 def test_what_was_interrupted_goes_on_to_the_same_bits(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    more: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train(capsys, tmp_path / "whole", 60)
+    train(capsys, tmp_path / "whole", 60, *more)
     from understudy.online.practice import Practice
 
     taken, step = [0], Practice.step
@@ -71,7 +72,7 @@ def test_what_was_interrupted_goes_on_to_the_same_bits(
         return step(self)
 
     monkeypatch.setattr(Practice, "step", interrupted)
-    words = ("--task", "reacher", "--steps", "60", "--validate-every", "20", *TINY, "--json")
+    words = ("--task", "reacher", "--steps", "60", "--validate-every", "20", *TINY, *more, "--json")
     assert cli.main(["train", "sac", "--out", str(tmp_path / "cut"), *words]) == 130
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["steps"] == 25
     monkeypatch.setattr(Practice, "step", step)

@@ -36,8 +36,13 @@ class _Plan:
     """What the networks see: observations in standard deviations of the demonstrations and the random steps
     together, or as the task gives them. Without demonstrations, on robots that soon leave what random steps
     show (a hopper's first steps end in a fall), raw ones are often the better units."""
+    ema: float | None = None
+    """None, or in (0, 1): the agent that is validated and kept is a moving average of the policy's weights,
+    of which this share stays in each step. A policy that practises swings; its average is steadier."""
 
     def __post_init__(self) -> None:
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise ValueError(f"ema is {self.ema}; it must be in (0, 1), or None")
         if low := [name for name, value in vars(self).items() if isinstance(value, int) and value < 1]:
             raise ValueError(f"{low[0]} is {getattr(self, low[0])}; it must be at least 1")
         if self.observations not in ("standard", "raw"):

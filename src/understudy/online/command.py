@@ -18,6 +18,7 @@ from understudy.envs import task as find_task
 from understudy.evaluate import VALIDATION_SEED, fresh_seeds
 from understudy.learn import sac
 from understudy.online import checkup
+from understudy.online.averaged import Averaged
 from understudy.online.base import Collecting, Correcting, Practising, Rewarding, Setting
 from understudy.online.practice import shortfall
 from understudy.rewards import RewardConfig, RewardNet, load_reward
@@ -105,8 +106,9 @@ def practise_run(
     quiet = Console(quiet=True) if resume else console
     looked = checkup.before(setting, quiet, judged=isinstance(made, Rewarding))
     seeds = fresh_seeds(plan.validation_episodes, episodes or (), VALIDATION_SEED)
+    kept = made if plan.ema is None else Averaged(made, plan.ema)
     outcome = train(
-        made,
+        kept,
         budget,
         run=out,
         validate=shortfall((made.task if isinstance(made, Correcting) else which).make, seeds),
@@ -120,7 +122,7 @@ def practise_run(
         made.reward.save(out / "reward")
     if isinstance(made, Correcting):
         keep_base(out, run, made.base)
-    save_run(out, run, made.agent, outcome)
+    save_run(out, run, kept.agent, outcome)
     told = _told(out, run, outcome, isinstance(made, Rewarding), console)
     return told | {"diagnosis": checkup.after(out, setting, looked, outcome.metrics, console)}
 
