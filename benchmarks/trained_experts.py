@@ -97,10 +97,9 @@ def measured(expert: TrainedExpert) -> dict[str, Any]:
 def exported(run: Path, half: bool) -> tuple[str, dict[str, Any]]:
     """Writes the run's expert among the weights: its task, and its entry of the record."""
     said = read_json(run / "run.json")
-    lines = (run / "metrics.jsonl").read_text().splitlines()
     name = str(said["task"])
-    made = {k: said["provenance"][k] for k in ("command", "versions", "revision")}
-    about = {"task": name, "steps": json.loads(lines[-1])["step"], "seed": said["config"]["seed"]} | made
+    made = {k: said.get("begun", said["provenance"])[k] for k in ("command", "versions", "revision")}
+    about = {"task": name, "steps": said["agent"]["selected_step"], "seed": said["config"]["seed"]} | made
     net = network(load(run / "agent"), half)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{name}.safetensors"

@@ -76,8 +76,10 @@ def test_what_was_interrupted_goes_on_to_the_same_bits(
     assert cli.main(["train", "sac", "--out", str(tmp_path / "cut"), *words]) == 130
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["steps"] == 25
     monkeypatch.setattr(Practice, "step", step)
+    begun = open_run(tmp_path / "cut")
     told = run(capsys, "train", "sac", "--out", str(tmp_path / "cut"), "--resume")
     assert told["steps"] == 60
+    assert open_run(tmp_path / "cut")["begun"] == begun["provenance"]
     whole, cut = weights(tmp_path / "whole"), weights(tmp_path / "cut")
     assert all(np.array_equal(whole[k], cut[k]) for k in whole)
 

@@ -59,6 +59,7 @@ __all__ = [
     "policies_table",
     "policy_of",
     "save_run",
+    "went_on",
 ]
 
 _FORMAT, _VERSION = "understudy-run", 1
@@ -282,7 +283,9 @@ def fit_run(
     which = _known(made_for)
     _built(augment, used, which)  # a wrong one is refused before the folder is begun
     run = _description(made_for, settings, about(data, out, used, fingerprint))
-    if not resume:
+    if resume:
+        went_on(run, before)
+    else:
         write_json(out / "run.json", run)  # so that --resume knows the settings
     agent, outcome = fit(
         used,
@@ -368,6 +371,11 @@ def describe_run(
 ) -> dict[str, Any]:
     """What run.json says of a run that is about to begin with all its data, or with none."""
     return _description(made_for, _settings(algorithm, config, network, budget, 0.0, False, ()), facts)
+
+
+def went_on(run: dict[str, Any], before: Mapping[str, Any]) -> None:
+    """Notes in a resumed run how it was begun: its provenance says how it was ended."""
+    run["begun"] = before.get("begun", before["provenance"])
 
 
 def save_run(out: Path, run: dict[str, Any], agent: Agent, outcome: Outcome) -> None:

@@ -31,6 +31,7 @@ from understudy.runs import (
     open_run,
     save_run,
     task_of,
+    went_on,
 )
 from understudy.serial import parse, write_json
 from understudy.train import Budget, Outcome, train
@@ -101,7 +102,9 @@ def practise_run(
     run = _description(out, algorithm, setting, method, budget, data, reward)
     if resume and run["data"] != before["data"]:
         raise ValueError(f"{data} is not the data that {out} was begun with")
-    if not resume:
+    if resume:
+        went_on(run, before)
+    else:
         write_json(out / "run.json", run)
     quiet = Console(quiet=True) if resume else console
     looked = checkup.before(setting, quiet, judged=isinstance(made, Rewarding))
