@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cells import REPO, interval, load, ratio
-from tables_adversarial import adversarial, on_policy
+from tables_adversarial import adversarial, on_policy, runners
 from tables_interactive import (
     compounding,
     dagger_round,
@@ -211,6 +211,7 @@ def speed() -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "adversarial": adversarial,
     "augmentation": augmentation,
+    "browser": browser,
     "cloning": cloning,
     "compounding": compounding,
     "continuous": continuous,
@@ -224,9 +225,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "objectworld": objectworld,
     "on_policy": on_policy,
     "operator": operator,
-    "browser": browser,
     "permitted": permitted,
     "quality": quality,
+    "runners": runners,
     "sac_returns": sac_returns,
     "sac_step": sac_step,
     "speed": speed,

@@ -6,7 +6,7 @@ from typing import Any
 
 from cells import load
 
-__all__ = ["adversarial", "on_policy"]
+__all__ = ["adversarial", "on_policy", "runners"]
 
 
 def adversarial() -> str:
@@ -68,5 +68,31 @@ def on_policy() -> str:
         "observations and values by itself, the other one is as it is without its optional wrapper for that. "
         "TRPO has no peer here. "
         "`python benchmarks/onpolicy_returns.py --json-out benchmarks/results/onpolicy_returns.json`",
+    ]
+    return "\n".join(rows)
+
+
+def runners() -> str:
+    """The trained experts that ship."""
+    rows = [
+        "| task | steps of training | return | least of all | to the time limit |",
+        "|---|---:|---|---:|---|",
+    ]
+    commands = list[str]()
+    for name, e in load("trained_experts")["experts"].items():
+        r = e["reaches"]
+        mean, full = r["return"], r["to_the_time_limit"]
+        rows.append(
+            f"| {name} | {e['steps']:,} | {mean['value']:,.0f} [{mean['low']:,.0f}, {mean['high']:,.0f}] "
+            f"| {r['least_return']:,.0f} | {full['value']:.2f} [{full['low']:.2f}, {full['high']:.2f}] |"
+        )
+        n, command = mean["n"], e["command"]
+        commands.append(f"`{command}`")
+    rows += [
+        "",
+        f"The shipped files, on {n} fresh episodes each: mean return with the bootstrap's interval, share of "
+        "full episodes with Wilson's. Each is the moving average of one run's weights, kept when a "
+        f"validation on other seeds was good. {'; '.join(commands)}; then `python "
+        "benchmarks/trained_experts.py --from RUN --json-out benchmarks/results/trained_experts.json`",
     ]
     return "\n".join(rows)
