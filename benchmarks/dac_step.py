@@ -89,7 +89,7 @@ def learner(
         replace(dac.LEARNER, **(learner or {})),
         replace(dac.READING, **asked(reward_hidden=judge)),
     )
-    return dac.build(setting, replace(dac.Config(pretraining=0), **asked(d_every=d_every)))
+    return dac.build(setting, replace(dac.Config(pretraining=0, bc_steps=0), **asked(d_every=d_every)))
 
 
 def described(dac: Any) -> dict[str, Any]:

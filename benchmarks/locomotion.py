@@ -1,6 +1,7 @@
 """Imitation off policy on running robots: returns along the way, from one demonstration whole or thinned.
 
     python benchmarks/locomotion.py --out benchmarks/results/locomotion.json --work locomotion-runs
+    python benchmarks/locomotion.py --out ALL --work RUNS --beside ONE OTHER --seeds    # records into one
 
 Each run has a demonstration, first weights and practice of its own seed, and never sees the task's reward.
 Its return is measured by the mode of the policy every 5,000 steps on five validation seeds, and at the end,
@@ -32,6 +33,7 @@ from understudy.provenance import provenance
 from understudy.record import demonstrate
 from understudy.roles import Policy
 from understudy.runs import policy_of
+from understudy.serial import read_json, write_json
 from understudy.train import Budget
 
 TEST, EVERY, EPISODES = 20, 5000, 5
@@ -138,14 +140,22 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=["dac"])
     parser.add_argument("--tasks", nargs="+", default=list(STEPS), choices=list(STEPS))
     parser.add_argument("--keep", nargs="+", type=int, default=[1, 20], help="one pair in so many is known")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
+    parser.add_argument("--seeds", nargs="*", type=int, default=[0, 1, 2, 3, 4])
+    parser.add_argument("--beside", type=Path, nargs="+", default=[], help="other records, taken in")
     parser.add_argument("--steps", type=int, help="of each run, to see that everything works")
     given = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     console = Console(stderr=True)
     given.work.mkdir(parents=True, exist_ok=True)
-    told: dict[str, Any] = json.loads(given.out.read_text()) if given.out.exists() else {}
+    told = read_json(given.out) if given.out.exists() else {}
     ends, runs = told.get("references", {}), told.get("runs", {})
+    quick = given.steps is not None or bool(told.get("quick"))
+    for other in map(read_json, given.beside):
+        ends, quick = ends | other["references"], quick or other["quick"]
+        for key, group in other["runs"].items():
+            runs[key] = runs.get(key, {}) | group
+    if given.beside:
+        write(given.out, ends, runs, quick)
     wanted = [
         (method, name, keep, seed)
         for seed in given.seeds for method in given.methods for name in given.tasks for keep in given.keep
@@ -158,23 +168,28 @@ def main() -> None:
             continue
         steps = given.steps or STEPS[name]
         group[str(seed)] = one(method, name, keep, seed, steps, given.work, console)
-        rows = {
-            key: summary(g, ends[(of := key.split(" | ")[1])], TARGETS[of, int(key.rsplit(" ", 1)[1])])
-            for key, g in runs.items() if g
-        }  # fmt: skip
-        head = {
-            "benchmark": "locomotion",
-            "command": "python benchmarks/locomotion.py --out benchmarks/results/locomotion.json --work RUNS",
-            "quick": given.steps is not None,
-            "test_seeds": [fresh_seeds(TEST)[0], TEST],
-            "demonstrations": 1,
-            "provenance": provenance(),
-            "table": rows,
-        }
-        temporary = given.out.with_suffix(".tmp")
-        temporary.write_text(json.dumps(head | {"references": ends, "runs": runs}, indent=1) + "\n")
-        temporary.replace(given.out)
-        console.print(method, name, keep, seed, rows[f"{method} | {name} | 1 in {keep}"]["last"])
+        write(given.out, ends, runs, quick)
+        console.print(method, name, keep, seed, float(np.mean(group[str(seed)]["returns"])))
+
+
+def write(out: Path, ends: Mapping[str, Any], runs: Mapping[str, Mapping[str, Any]], quick: bool) -> None:
+    """The record of all that has run, in place of the one before."""
+    rows = {
+        key: summary(g, ends[(of := key.split(" | ")[1])], TARGETS[of, int(key.rsplit(" ", 1)[1])])
+        for key, g in runs.items() if g
+    }  # fmt: skip
+    record = {
+        "benchmark": "locomotion",
+        "command": "python benchmarks/locomotion.py --out benchmarks/results/locomotion.json --work RUNS",
+        "quick": quick,
+        "test_seeds": [fresh_seeds(TEST)[0], TEST],
+        "demonstrations": 1,
+        "provenance": provenance(),
+        "table": rows,
+        "references": ends,
+        "runs": runs,
+    }
+    write_json(out, record)
 
 
 if __name__ == "__main__":

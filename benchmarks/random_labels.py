@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,8 @@ def references(which: Task, test: tuple[int, ...]) -> dict[str, list[float]]:
 def one(which: Task, method: str, seed: int, steps: int, episodes: int, test: tuple[int, ...]) -> Any:
     """One method on demonstrations without skill: its returns, seed by seed."""
     own, plan, learner, reading, _ = defaults(method)
-    data: Dataset = uniform(which, episodes * which.horizon, seed + 500)  # other seeds than the run's start
+    random = uniform(which, episodes * which.horizon, seed + 500)  # other seeds than the run's start
+    data = Dataset([replace(e, labelled=np.ones(len(e), np.bool_)) for e in random])
     setting = Setting(which, data, plan, type(learner)(**{**vars(learner), "seed": seed}), reading)
     try:
         made = import_module(f"understudy.online.{method}").build(setting, own)

@@ -15,6 +15,7 @@ from understudy.agent import Agent
 from understudy.dataset import Dataset
 from understudy.envs import task
 from understudy.episode import Episode
+from understudy.heads.gaussian import GaussianHead
 from understudy.learn import discriminator
 from understudy.learn.replay import Transitions
 from understudy.learn.sac import SAC
@@ -31,7 +32,7 @@ from understudy.train import Budget
 from walk import Walk, make_walk
 
 SMALL = SACConfig(first_temperature=0.1, entropy_in_target=False, hidden=(8,), discount=0.9)
-BRIEF = Config(pretraining=3)
+BRIEF = Config(pretraining=3, bc_steps=0)
 
 
 def episode(n: int, ended: bool, seed: int) -> Episode:
@@ -124,11 +125,11 @@ def start(agent: Agent) -> Transitions:
     return transitions(agent, Dataset([episode(40, False, 99)]))
 
 
-def learner(demos: Dataset, config: Config = BRIEF, seed: int = 0, **plan: Any) -> DAC:
+def learner(
+    demos: Dataset, config: Config = BRIEF, seed: int = 0, reads: Any = "state-action", **plan: Any
+) -> DAC:
     agent = new_actor(Walk.action, demos, hidden=(8,))
-    reward = RewardNet.of(
-        agent, RewardConfig("state-action", reward_hidden=(8,), reward_activation="relu"), 0
-    )
+    reward = RewardNet.of(agent, RewardConfig(reads, reward_hidden=(8,), reward_activation="relu"), 0)
     rows = Demonstrated(agent, demos, keep_every=config.keep_every, held_out=config.held_out, seed=0)
     asked = {"batch": 8} | plan
     return DAC(make_walk, rows, SAC(agent, SMALL), reward, config, seed=seed, start=start(agent), **asked)
@@ -141,13 +142,15 @@ class _Seen:
         self.batches: list[Transitions] = []
         self.lessons: list[tuple[Transitions, Transitions]] = []
         self.paid: list[torch.Tensor] = []
+        self.cloned: list[tuple[int, float]] = []
         update, step = dac._sac.update, dac.discriminator.step
         self._dac = dac
 
-        def seen(batch: Transitions) -> dict[str, float]:
+        def seen(batch: Transitions, cloned: int, weight: float) -> dict[str, float]:
             self.batches.append(batch)
             self.paid.append(dac.reward.relabel(batch, 0.9).reward)
-            return update(batch)
+            self.cloned.append((cloned, weight))
+            return update(batch, cloned, weight)
 
         def taught(expert: Transitions, policy: Transitions) -> dict[str, float]:
             self.lessons.append((expert, policy))
@@ -159,11 +162,12 @@ class _Seen:
 @pytest.mark.parametrize(("share", "experts"), [(0.5, 4), (0.25, 2), (0.0, 0), (0.75, 6)])
 def test_batches_are_made_of_both_sides(demos: Dataset, share: float, experts: int) -> None:
     """The learner's batch by the share, the discriminator's by halves: experts first, the replay's behind."""
-    dac = learner(demos, Config(pretraining=5, expert_share=share, held_out=0.0))
+    dac = learner(demos, Config(pretraining=5, bc_steps=0, expert_share=share, held_out=0.0, bc_weight=0.5))
     seen = _Seen(dac)
     for _ in range(3):
         told = dac.step()
     assert len(seen.batches) == len(seen.lessons) == 8
+    assert seen.cloned == [(experts, 0.5)] * 8
     theirs = set(keys(transitions(dac.agent, demos)))
     for batch, (expert, policy) in zip(seen.batches, seen.lessons, strict=True):
         assert [k in theirs for k in keys(batch)] == [True] * experts + [False] * (8 - experts)
@@ -175,7 +179,7 @@ def test_batches_are_made_of_both_sides(demos: Dataset, share: float, experts: i
 
 def test_every_batch_is_paid_by_the_discriminator_as_it_is_then(demos: Dataset) -> None:
     """What the replay holds is not read: the reward of each batch is that of the weights at that moment."""
-    dac = learner(demos, Config(pretraining=40))
+    dac = learner(demos, Config(pretraining=40, bc_steps=0))
     seen = _Seen(dac)
     dac.step()
     for batch, paid in zip(seen.batches, seen.paid, strict=True):
@@ -188,7 +192,7 @@ def test_every_batch_is_paid_by_the_discriminator_as_it_is_then(demos: Dataset) 
 
 @pytest.mark.parametrize(("every", "lessons"), [(1, 9), (2, 5), (4, 3)])
 def test_the_discriminator_learns_in_every_nth_update(demos: Dataset, every: int, lessons: int) -> None:
-    dac = learner(demos, Config(pretraining=5, d_every=every), updates=2, every=3)
+    dac = learner(demos, Config(pretraining=5, bc_steps=0, d_every=every), updates=2, every=3)
     seen = _Seen(dac)
     for _ in range(6):
         told = dac.step()
@@ -199,7 +203,7 @@ def test_the_discriminator_learns_in_every_nth_update(demos: Dataset, every: int
 
 def test_an_end_is_paid_and_a_time_limit_is_not(demos: Dataset) -> None:
     """Practice marks what ended at 0.8; the absorbing state learns from both sides and is paid there."""
-    dac = learner(demos, Config(pretraining=20))
+    dac = learner(demos, Config(pretraining=20, bc_steps=0))
     seen = _Seen(dac)
     for _ in range(60):
         dac.step()
@@ -217,13 +221,13 @@ def test_an_end_is_paid_and_a_time_limit_is_not(demos: Dataset) -> None:
 
 
 def test_held_out_demonstrations_are_asked_about(demos: Dataset) -> None:
-    dac = learner(demos, Config(pretraining=98, held_out=0.34))
+    dac = learner(demos, Config(pretraining=98, bc_steps=0, held_out=0.34))
     assert "d_held" not in dac.step()
     told = dac.step()  # the hundredth update
     held = dac._demos.held
     assert 0 <= told["d_held"] <= 1
     assert told["d_held"] == dac.discriminator.accuracy(held, expert=True)
-    none = learner(demos, Config(pretraining=99, held_out=0.0))
+    none = learner(demos, Config(pretraining=99, bc_steps=0, held_out=0.0))
     assert "d_held" not in none.step()
 
 
@@ -243,11 +247,49 @@ def test_cloning_moves_the_policy_before_the_first_step(demos: Dataset) -> None:
     assert float(cloned._sac.log_prob(rows.obs, rows.action).mean()) != before
 
 
+def test_by_default_actions_are_cloned_where_they_are_read_and_labelled(
+    demos: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Observations without actions are to be imitated without actions."""
+    monkeypatch.setattr("understudy.online.dac._BC_STEPS", 3)
+    seen = {}
+    silent = Dataset([replace(e, labelled=np.zeros(len(e), np.bool_)) for e in demos])
+    for name, data, reads in (
+        ("both", demos, "state-action"), ("states", demos, "next-state"), ("silent", silent, "state-action"),
+    ):  # fmt: skip
+        dac = learner(data, Config(pretraining=1), reads=reads)
+        before, watch = [p.clone() for p in dac.agent.parameters()], _Seen(dac)
+        monkeypatch.setattr(dac, "update", dict)  # the first step's cloning, and nothing else
+        dac._prepare()
+        moved = not all(map(torch.equal, before, dac.agent.parameters()))
+        DAC.update(dac)
+        seen[name] = (moved, watch.cloned)
+    none = (False, [(4, 0.0)])
+    assert seen == {"both": (True, [(4, 2.0)]), "states": none, "silent": none}
+
+
+def test_cloning_goes_on_beside_the_discriminator(demos: Dataset) -> None:
+    """The more it weighs, the nearer the mode stays to what was demonstrated, whatever the critics say."""
+    far = []
+    for weight in (0.0, 20.0):
+        dac = learner(demos, Config(pretraining=0, bc_steps=0, bc_weight=weight))
+        for _ in range(150):
+            dac.step()
+        rows, head = dac._demos.rows, dac.agent.head
+        assert isinstance(head, GaussianHead)
+        with torch.no_grad():
+            mode = head.parts(dac._sac._actor.tokens(rows.obs))[0][:, 0].tanh()
+        far.append(float((mode - rows.action).square().sum(1).mean()))
+    assert far[0] > 1.5 * far[1]
+
+
 @pytest.mark.parametrize(
     "config",
     [
-        Config(pretraining=5, d_every=2, keep_every=2, bc_steps=3),
-        Config(pretraining=5, discriminator=discriminator.Config(spectral=True, penalty_kind="zero")),
+        Config(pretraining=5, d_every=2, keep_every=2, bc_steps=3, bc_weight=0.5),
+        Config(
+            pretraining=5, bc_steps=0, discriminator=discriminator.Config(spectral=True, penalty_kind="zero")
+        ),
     ],
 )
 def test_it_goes_on_to_the_same_bits(demos: Dataset, config: Config, tmp_path: Path) -> None:
@@ -266,7 +308,7 @@ def test_it_goes_on_to_the_same_bits(demos: Dataset, config: Config, tmp_path: P
 def test_another_runs_state_is_refused(demos: Dataset) -> None:
     state = learner(demos).state_dict()
     for other, words in (
-        (learner(demos, Config(pretraining=4)), "config"),
+        (learner(demos, Config(pretraining=4, bc_steps=0)), "config"),
         (learner(demos[:2]), "demonstrations"),
         (learner(demos, every=2), "updates"),
         (learner(demos, seed=1), "seed"),
@@ -286,6 +328,8 @@ def test_another_runs_state_is_refused(demos: Dataset) -> None:
         ({"keep_every": 0}, "keep_every is 0"),
         ({"held_out": 1.0}, "held_out is 1.0"),
         ({"bc_steps": -1}, "bc_steps is -1"),
+        ({"bc_weight": -0.1}, "bc_weight is -0.1"),
+        ({"bc_weight": float("inf")}, "bc_weight is inf"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(wrong: dict[str, Any], words: str) -> None:
@@ -326,7 +370,7 @@ def test_a_run_leaves_its_policy_and_its_reward(tmp_path: Path) -> None:
     pendulum = task("pendulum")
     storage.write(tmp_path / "data", demonstrate(pendulum, range(2)))
     _, plan, own, reading, _ = defaults("dac")
-    config = Config(pretraining=2, discriminator=discriminator.Config(penalty=3.0))
+    config = Config(pretraining=2, bc_steps=0, discriminator=discriminator.Config(penalty=3.0))
     plan = replace(plan, uniform=20, batch=8, validation_episodes=1)
     own = replace(own, hidden=(8,))
     for steps, resume in ((6, False), (6, True)):

@@ -131,16 +131,19 @@ def the_density(agent: Agent, obs: Tensor, noise: Tensor) -> tuple[Tensor, Tenso
     return action, squashed.log_prob(action).sum(1)
 
 
+@pytest.mark.parametrize("cloned", [0, 2, 5])
 @pytest.mark.parametrize(("activation", "hidden"), [("relu", (16, 16)), ("silu", (16,)), ("tanh", ())])
 def test_the_actors_gradient_is_automatic_differentiations(
-    activation: Activation, hidden: tuple[int, ...]
+    activation: Activation, hidden: tuple[int, ...], cloned: int
 ) -> None:
     agent, alpha = an_agent(activation=activation, hidden=hidden), 0.3
     actor = Actor(agent)
     obs, noise, slope = torch.randn(9, 3), torch.randn(9, 2), torch.randn(9, 2)
     with torch.no_grad():
         drawn = actor.draw(obs, noise)
-        actor.climb(drawn.rows(slice(4, None)), slope[4:], alpha, rate=0.0)
+        here, shown = drawn.rows(slice(4, None)), torch.rand(cloned, 2) - 0.5
+        pull = Actor.towards(here, shown, 0.7) if cloned else None
+        actor.climb(here, slope[4:], alpha, 0.0, pull)
     found = [p.grad.clone() for p in agent.parameters() if p.grad is not None]
     action, log_prob = the_density(agent, obs, noise)
     torch.testing.assert_close(drawn.action, action.detach())
@@ -148,6 +151,8 @@ def test_the_actors_gradient_is_automatic_differentiations(
     one = actor.draw_one(obs[2], noise[2])
     torch.testing.assert_close(one, action[2].detach())
     loss = (alpha * log_prob - (slope * action).sum(1))[4:].mean()
+    mode = the_density(agent, obs, torch.zeros_like(noise))[0][4 : 4 + cloned]
+    loss = loss + 0.7 * (mode - shown).square().sum() / 5
     expected = torch.autograd.grad(loss, [p for p in agent.parameters() if p.grad is not None])
     for f, e in zip(found, expected, strict=True):
         torch.testing.assert_close(f, e, rtol=1e-4, atol=1e-6)

@@ -106,7 +106,21 @@ class Actor:
         log_std, _ = self._log_std.with_slope(raw)
         return torch.from_numpy(np.tanh(mean + np.exp(log_std) * noise.numpy()))
 
-    def climb(self, drawn: Drawn, slope: Tensor, alpha: float, rate: float) -> None:
+    @staticmethod
+    def towards(drawn: Drawn, action: Tensor, weight: float) -> Tensor:
+        """[N, A], the gradient by μ of weight |tanh μ - a|² in the first rows, those that have an action a.
+
+        Args:
+            action: [K, A] in (-1, 1), K at most N.
+        """
+        k, grad = len(action), torch.zeros_like(drawn.action)
+        mode = drawn.passed.out[0, :k, : action.shape[1]].tanh()
+        grad[:k] = 2 * weight * (mode - action) * (1 - mode.square())
+        return grad
+
+    def climb(
+        self, drawn: Drawn, slope: Tensor, alpha: float, rate: float, pull: Tensor | None = None
+    ) -> None:
         """One Adam step on mean (α log π(a) - Q(a)), with a = tanh(μ + σ ε) at fixed ε.
 
         With log(1 - a²) in the density, ∂/∂u = 2 α a - (1 - a²) ∂Q/∂a, then ∂/∂μ is that, and ∂/∂ log σ is
@@ -114,6 +128,7 @@ class Actor:
 
         Args:
             slope: [N, A], ∂Q/∂a.
+            pull: [N, A], a gradient by μ to go down besides, such as `towards` gives.
 
         Raises:
             RuntimeError: when the agent's weights have moved, as a second learner moves them.
@@ -124,7 +139,7 @@ class Actor:
         by_u = 2 * alpha * a - (1 - a * a) * slope
         by_log_std = by_u * drawn.reach - alpha
         by_raw = by_log_std * (self._log_std.half * (1 - drawn.bend.square()))
-        grad = torch.cat((by_u, by_raw), 1).div_(len(a))
+        grad = torch.cat((by_u if pull is None else by_u + pull, by_raw), 1).div_(len(a))
         self._net.backward(drawn.passed, grad[None])
         self._adam.step(rate)
 

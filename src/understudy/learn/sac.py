@@ -158,8 +158,15 @@ class SAC:
         return agent.head.log_prob(self._actor.tokens(obs), action[:, None])
 
     @torch.no_grad()
-    def update(self, batch: Transitions) -> dict[str, float]:
+    def update(self, batch: Transitions, cloned: int = 0, weight: float = 0.0) -> dict[str, float]:
         """One gradient step of the critics and, when it is their turn, of actor and temperature.
+
+        Args:
+            batch: transitions.
+            cloned: the first so many are demonstrations. To what the actor loses by the critics it adds, in
+                each of them, `weight` times the critics' mean |Q| times |tanh μ(s) - a|².
+            weight: see `cloned`; relative to |Q| it means the same whatever rewards are (Fujimoto and
+                Gu 2021).
 
         Returns:
             critic_loss, q (the mean value of the batch's actions), temperature; of the actor's last step,
@@ -175,7 +182,10 @@ class SAC:
         )
         if turn:
             value, slope = self._critics.best(torch.cat((batch.obs, drawn.action[n:]), 1))
-            self._actor.climb(drawn.rows(slice(n, None)), slope, alpha, config.learning_rate)
+            here_drawn, pull = drawn.rows(slice(n, None)), None
+            if cloned and weight:
+                pull = self._actor.towards(here_drawn, batch.action[:cloned], weight * found.size)
+            self._actor.climb(here_drawn, slope, alpha, config.learning_rate, pull)
             log_prob = float(drawn.log_prob[n:].mean())
             self._told = {"actor_loss": alpha * log_prob - float(value.mean()), "entropy": -log_prob}
             self._temperature.step(-log_prob, config.learning_rate)

@@ -13,6 +13,8 @@ Deviations from the paper, with their reasons:
 - Half of each batch of critic and actor are demonstrations (`expert_share`): the critic then knows what
   experts do is worth something before the policy has found it. 0 is the paper.
 - The absorbing state's self-loop is not stored but summed, γ/(1 - γ) times its reward, to the same values.
+- The policy starts from behaviour cloning and is held to it: its loss has the squared distance to
+  demonstrated actions (`bc_weight`), in units of the values as in TD3+BC (Fujimoto and Gu 2021).
 - Between the random start and the first step of the policy come updates (`pretraining`), so that the first
   actions already follow the demonstrations.
 - Noise on the actions of both sides keeps the discriminator from reading their last digits.
@@ -20,6 +22,7 @@ Deviations from the paper, with their reasons:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -42,10 +45,11 @@ __all__ = ["DAC", "LEARNER", "PLAN", "READING", "STEPS", "Config", "build"]
 
 EXAMPLE = "--task pendulum --data demos"
 LEARNER = SACConfig(first_temperature=0.02, entropy_in_target=False, actor_every=2, learning_rate=5e-4)
-PLAN = Practising(batch=128)
-READING = RewardConfig("state-action", reward_hidden=(64, 64), reward_activation="relu")
+PLAN = Practising(ema=0.9995)
+READING = RewardConfig("state-action", reward_hidden=(128, 128), reward_activation="relu")
 STEPS = 20_000  # of the environment
 JUDGE = discriminator.Config()
+_BC_STEPS, _BC_WEIGHT = 5000, 2.0
 _ASKS_HELD = 100  # updates from one look at the held-out demonstrations to the next
 
 
@@ -63,10 +67,14 @@ class Config:
     """n: of n steps of a demonstration one is known, to test how few it takes."""
     held_out: float = 0.1
     """In [0, 1): the share of demonstrations that nobody learns from, to ask the discriminator about."""
-    bc_steps: int = 0
-    """Gradient steps of behaviour cloning that the policy starts from; 0 is none. A policy that has seen
-    nothing but experts' states beside a critic that knows nothing yet is soon unlearned: the random start
-    and `pretraining` stand against that."""
+    bc_steps: int | None = None
+    """Gradient steps of behaviour cloning that the policy starts from. None is 5,000 where the discriminator
+    reads actions and the demonstrations are labelled, else 0. Alone it does not last: a critic that knows
+    nothing yet sends the policy away from what it began with, and `bc_weight` holds it there."""
+    bc_weight: float | None = None
+    """What a squared distance of the policy's mode to a demonstrated action costs the policy, in units of the
+    critics' mean |Q|: cloning goes on beside the discriminator. None is 2 where `bc_steps` would be 5,000,
+    else 0."""
     discriminator: discriminator.Config = JUDGE
 
     def __post_init__(self) -> None:
@@ -76,7 +84,8 @@ class Config:
             "pretraining": self.pretraining >= 0,
             "keep_every": self.keep_every >= 1,
             "held_out": 0 <= self.held_out < 1,
-            "bc_steps": self.bc_steps >= 0,
+            "bc_steps": self.bc_steps is None or self.bc_steps >= 0,
+            "bc_weight": self.bc_weight is None or 0 <= self.bc_weight < math.inf,
         }
         if broken := [name for name, kept in rules.items() if not kept]:
             raise ValueError(f"{broken[0]} is {getattr(self, broken[0])!r}, which is out of its range")
@@ -131,6 +140,9 @@ class DAC:
             make_env, sac, seed=seed, start=start, batch=batch, updates=updates, every=every,
             lesson=self.update,
         )  # fmt: skip
+        shown = reward.reads_action and demos.labelled
+        self._bc_steps = config.bc_steps if config.bc_steps is not None else _BC_STEPS * shown
+        self._bc_weight = config.bc_weight if config.bc_weight is not None else _BC_WEIGHT * shown
         self._half, self._experts = batch // 2, round(batch * config.expert_share)
         self._others = batch - self._experts
         self._seed, self._discount = seed, discount
@@ -160,8 +172,8 @@ class DAC:
 
     def _prepare(self) -> None:
         """What comes before the first step."""
-        if self.config.bc_steps:
-            clone = Cloning(self.agent, self._demos.dataset(), self.config.bc_steps, self._seed)
+        if self._bc_steps:
+            clone = Cloning(self.agent, self._demos.dataset(), self._bc_steps, self._seed)
             clone.whole()
             clone.into(self.agent)
         for _ in range(self.config.pretraining):
@@ -184,7 +196,7 @@ class DAC:
             Transitions(*(x[: self._others] for x in lived)),
         )
         paid = self.reward.relabel(mixed, self._discount)
-        told = self._sac.update(paid) | self._told
+        told = self._sac.update(paid, self._experts, self._bc_weight) | self._told
         told["reward_policy"] = float(paid.reward[self._experts :].mean())
         if self._experts:
             told["reward_expert"] = float(paid.reward[: self._experts].mean())

@@ -72,6 +72,11 @@ class Demonstrated:
         index = torch.randint(len(self), (n,), generator=generator)
         return Transitions(*(x.index_select(0, index) for x in self.rows))
 
+    @property
+    def labelled(self) -> bool:
+        """Whether an expert spoke in any step that is learned from."""
+        return any((m & e.labelled).any() for e, m in zip(self._data, self._masks, strict=True))
+
     def dataset(self) -> Dataset:
         """The episodes with labels where they are learned from and nowhere else, for behaviour cloning."""
         pairs = zip(self._data, self._masks, strict=True)
