@@ -84,6 +84,22 @@ def test_what_was_interrupted_goes_on_to_the_same_bits(
     assert all(np.array_equal(whole[k], cut[k]) for k in whole)
 
 
+def test_an_ended_run_goes_on_to_more_steps_as_if_it_had_been_given_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(capsys, tmp_path / "whole", 60)
+    train(capsys, tmp_path / "more", 40)
+    told = run(capsys, "train", "sac", "--out", str(tmp_path / "more"), "--resume", "--steps", "60")
+    assert told["steps"] == 60
+    assert open_run(tmp_path / "more")["budget"] == open_run(tmp_path / "whole")["budget"]
+    whole, more = weights(tmp_path / "whole"), weights(tmp_path / "more")
+    assert all(np.array_equal(whole[k], more[k]) for k in whole)
+    fewer = run(capsys, "train", "sac", "--out", str(tmp_path / "more"), "--resume", "--steps", "50", status=2)
+    assert "steps is 50, but" in fewer
+    again = run(capsys, "train", "sac", "--out", str(tmp_path / "more"), "--resume")
+    assert again["steps"] == 60  # the usual steps are more, but nobody asked for them
+
+
 def test_other_settings_than_its_own_are_refused_on_resumption(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -76,6 +76,9 @@ def practise_run(
         reward: a run with a reward, which then takes the place of the environment's own.
         method: the algorithm's own Config.
 
+    A run may be resumed to more steps than it was begun with, ended or not: nothing that is learned here
+    looks ahead to its end, so it then is, to the bit, the run that was given them at once.
+
     Raises:
         ValueError: when the folder, the data or the reward is not what it should be.
     """
@@ -86,7 +89,8 @@ def practise_run(
         before = open_run(out)
         if before["algorithm"] != algorithm or _OWN not in before:
             raise ValueError(f"{out} was begun with {before['algorithm']}, not {algorithm}")
-        method, plan, learner, reading, budget = own = _kept(before, asked)
+        own = _longer(_kept(before, asked), budget, defaults(algorithm)[-1])
+        method, plan, learner, reading, budget = own
         nothing_else_asked(out, asked, own, defaults(algorithm))
         data, reward, task = (
             _same(out, "data", data, before[_OWN]["data"]),
@@ -188,6 +192,13 @@ def _kept(run: Mapping[str, Any], asked: tuple[Any, ...]) -> tuple[Any, ...]:
     said = (own["method"], own["plan"], run["config"], own["reading"], run["budget"])
     names = ("method", "plan", "learner", "reading", "budget")
     return tuple(parse(type(a), s, n) for a, s, n in zip(asked, said, names, strict=True))
+
+
+def _longer(own: tuple[Any, ...], asked: Budget, usual: Budget) -> tuple[Any, ...]:
+    """A run's own settings, with the steps that are asked for where they are more and not merely the usual."""
+    *others, budget = own
+    more = asked.steps != usual.steps and asked.steps > budget.steps
+    return (*others, replace(budget, steps=asked.steps) if more else budget)
 
 
 def _same(out: Path, name: str, given: Path | None, kept: str | None) -> Path | None:
