@@ -94,7 +94,8 @@ def test_an_ended_run_goes_on_to_more_steps_as_if_it_had_been_given_them(
     assert open_run(tmp_path / "more")["budget"] == open_run(tmp_path / "whole")["budget"]
     whole, more = weights(tmp_path / "whole"), weights(tmp_path / "more")
     assert all(np.array_equal(whole[k], more[k]) for k in whole)
-    fewer = run(capsys, "train", "sac", "--out", str(tmp_path / "more"), "--resume", "--steps", "50", status=2)
+    out = str(tmp_path / "more")
+    fewer = run(capsys, "train", "sac", "--out", out, "--resume", "--steps", "50", status=2)
     assert "steps is 50, but" in fewer
     again = run(capsys, "train", "sac", "--out", str(tmp_path / "more"), "--resume")
     assert again["steps"] == 60  # the usual steps are more, but nobody asked for them

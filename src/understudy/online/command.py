@@ -195,7 +195,7 @@ def _kept(run: Mapping[str, Any], asked: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _longer(own: tuple[Any, ...], asked: Budget, usual: Budget) -> tuple[Any, ...]:
-    """A run's own settings, with the steps that are asked for where they are more and not merely the usual."""
+    """A run's own settings, with the steps that are asked for where they are more and not just usual."""
     *others, budget = own
     more = asked.steps != usual.steps and asked.steps > budget.steps
     return (*others, replace(budget, steps=asked.steps) if more else budget)
