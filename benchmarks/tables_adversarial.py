@@ -91,8 +91,9 @@ def runners() -> str:
     rows += [
         "",
         f"The shipped files, on {n} fresh episodes each: mean return with the bootstrap's interval, share of "
-        "full episodes with Wilson's. Each is the moving average of one run's weights, kept when a "
-        f"validation on other seeds was good. {'; '.join(commands)}; then `python "
-        "benchmarks/trained_experts.py --from RUN --json-out benchmarks/results/trained_experts.json`",
+        "full episodes with Wilson's. Each is the moving average of one run's weights at its end, "
+        f"which was set, or moved on, by what validations on other seeds said. {'; '.join(commands)}; then "
+        "`python benchmarks/trained_experts.py --from RUN "
+        "--json-out benchmarks/results/trained_experts.json`",
     ]
     return "\n".join(rows)

@@ -98,7 +98,10 @@ def exported(run: Path, half: bool) -> tuple[str, dict[str, Any]]:
     """Writes the run's expert among the weights: its task, and its entry of the record."""
     said = read_json(run / "run.json")
     name = str(said["task"])
-    made = {k: said.get("begun", said["provenance"])[k] for k in ("command", "versions", "revision")}
+    ended = said["provenance"]
+    made = {k: said.get("begun", ended)[k] for k in ("command", "versions", "revision")}
+    if ended["command"] != made["command"]:  # interrupted, or found too short, and resumed
+        made["command"] += f"; {ended['command']}"
     about = {"task": name, "steps": said["agent"]["selected_step"], "seed": said["config"]["seed"]} | made
     net = network(load(run / "agent"), half)
     with tempfile.TemporaryDirectory() as folder:
