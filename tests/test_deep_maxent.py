@@ -127,7 +127,7 @@ def test_a_deep_network_finds_the_policy_where_the_reward_is_not_linear(horizon:
     config = Config(weight_decay=0.0, tolerance=1e-7)
     far, near = (
         np.abs(
-            occupancy(mdp, DeepMaxEnt(mdp, demonstrations, net, config).fit(40).policy)
+            occupancy(mdp, DeepMaxEnt(mdp, demonstrations, net, config).fit(100).policy)
             - demonstrations.visits
         ).max()
         for net in (MLP(()), MLP((32,), "tanh"))
