@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cells import REPO, interval, load, ratio
-from tables_adversarial import adversarial, on_policy, runners
+from tables_adversarial import adversarial, on_policy, past_the_teacher, runners
 from tables_interactive import (
     compounding,
     dagger_round,
@@ -227,6 +227,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "operator": operator,
     "permitted": permitted,
     "quality": quality,
+    "past_the_teacher": past_the_teacher,
     "runners": runners,
     "sac_returns": sac_returns,
     "sac_step": sac_step,

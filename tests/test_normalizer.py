@@ -154,6 +154,20 @@ def test_angles_become_sine_and_cosine() -> None:
     assert torch.allclose(n(turned), z, atol=1e-5), "a whole turn changes nothing"
 
 
+def test_arrays_of_sealed_episodes_are_encoded_as_others_are() -> None:
+    """Their memory is read-only, of which torch warns; a warning is an error here."""
+    x = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
+    data = data_of(x)
+    n = Normalizer.fit(data, "state", Columns((3,), "standard", angles=(1,)))
+    sealed = np.asarray(next(iter(data)).obs["state"])
+    assert not sealed.flags.writeable
+    out = np.empty((len(sealed), 4), np.float32)
+    want = n(torch.from_numpy(sealed.copy())).numpy()
+    assert np.array_equal(n.encoder()(sealed), want)
+    assert np.array_equal(n.encoder()(sealed, out), want)
+    assert np.array_equal(out, want)
+
+
 @pytest.mark.parametrize("order", ["wxyz", "xyzw"])
 def test_a_quaternion_and_its_negative_are_one_rotation(order: Any) -> None:
     rng = np.random.default_rng(7)

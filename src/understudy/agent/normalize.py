@@ -230,7 +230,9 @@ class Normalizer(nn.Module):
             return lambda x, out=None: np.divide(out := np.subtract(x, shift, out=out), scale, out=out)
 
         def encode(x: Array, out: Array | None = None) -> Array:
-            z: Array = x if plain else self.forward(torch.from_numpy(x)).numpy()
+            # A tensor must be able to own what it is made of, and an episode's arrays are sealed.
+            own = x if plain or x.flags.writeable else x.copy()
+            z: Array = own if plain else self.forward(torch.from_numpy(own)).numpy()
             if out is None:
                 return z
             out[...] = z
